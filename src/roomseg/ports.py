@@ -1,0 +1,100 @@
+"""What a stage is given: its inputs, its outputs, and where to report; ``runtime`` has the real ones.
+
+Stages and ``fit()`` know only these protocols, so they run the same under KFP, the command line and the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class ArtifactReader(Protocol):
+    """A complete artifact of an earlier stage."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+
+    @property
+    def seconds(self) -> float:
+        """The wall-clock time that the stage took, all its attempts together."""
+        ...
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Names of its files, sorted."""
+        ...
+
+    def path(self, name: str) -> Path:
+        """A local, verified copy of a file."""
+        ...
+
+
+class ArtifactWriter(Protocol):
+    """The artifact that a stage is making. What was added by an earlier attempt of the same fingerprint is kept."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def add(self, name: str, path: Path) -> None:
+        """Store a finished local file under a name such as ``rooms/train-00003.parquet``; durable on return."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Checkpoints of one stage and fingerprint; a state is nested dicts and lists of tensors and plain values."""
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None: ...
+
+    def latest(self) -> tuple[int, dict[str, Any]] | None:
+        """The newest valid one; a corrupt one is passed over with a warning."""
+        ...
+
+
+class Tracker(Protocol):
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+
+class Bar(Protocol):
+    def advance(self, n: int = 1, **figures: float | str) -> None:
+        """n more done; ``figures`` such as loss=0.31 stand beside the bar."""
+        ...
+
+
+class Progress(Protocol):
+    def bar(self, title: str, total: int, done: int = 0, unit: str = "") -> AbstractContextManager[Bar]: ...
+
+    def track(self, items: Iterable[Any], title: str, total: int, unit: str = "") -> Iterator[Any]: ...
+
+    def say(self, text: str) -> None: ...
+
+
+class ModelRegistry(Protocol):
+    """The model registry as ``register`` needs it."""
+
+    def register(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
+        """Store the model folder as a new version; the same folder again gives the same version. Returns it."""
+        ...
+
+    def champion(self, name: str) -> tuple[str, dict[str, float]] | None:
+        """Version and scores of the model with the alias ``champion``."""
+        ...
+
+    def promote(self, name: str, version: str) -> None:
+        """Give ``champion`` to a version."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageContext:
+    inputs: Mapping[str, ArtifactReader]
+    outputs: ArtifactWriter
+    checkpoints: Checkpoints
+    tracker: Tracker
+    progress: Progress
+    registry: ModelRegistry
+    work_dir: Path  # scratch of this stage and fingerprint on the local disk; may be gone on the next attempt
