@@ -6,6 +6,7 @@ A field marked ``NOT_IN_FINGERPRINT`` says how to run, not what comes out: chang
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
@@ -126,6 +127,12 @@ class PipelineConfig(Section):
 
     def section(self, stage: str) -> Section:
         return getattr(self, "register_" if stage == "register" else stage)
+
+    @property
+    def run_id(self) -> str:
+        """Names a pipeline run of this configuration: profile and digest, such as ``demo-1f3a9c02``."""
+        digest = hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+        return f"{self.profile}-{digest[:8]}"
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -40,6 +40,10 @@ class ArtifactWriter(Protocol):
 
     def __contains__(self, name: str) -> bool: ...
 
+    def path(self, name: str) -> Path:
+        """A local, verified copy of a file that was added."""
+        ...
+
     def add(self, name: str, path: Path) -> None:
         """Store a finished local file under a name such as ``rooms/train-00003.parquet``; durable on return."""
         ...

@@ -1,0 +1,198 @@
+"""Panoramas of a room, ray-traced with Embree and lit so that a 2D teacher sees pictures and not flat colours.
+
+Light: one lamp under the ceiling in the middle of what the camera sees, with soft shadows, and ambient light that
+corners keep out (ambient occlusion). Both are sampled at a quarter of the pixels and spread along smooth surfaces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from embreex import rtcore_scene
+from embreex.mesh_construction import TriangleMesh as EmbreeMesh
+from numba import njit
+
+from roomseg.geometry.equirect import directions
+from roomseg.geometry.mesh import TriangleMesh
+from roomseg.geometry.raster import PackedMesh, pack_mesh, surface_color
+
+AMBIENT = 0.45  # linear light where nothing occludes
+LAMP = 1.1  # linear light at the lamp, facing it
+LAMP_HALF_M = 2.5  # distance at which the lamp's light has fallen to a half
+LAMP_RADIUS_M = 0.15  # gives shadows a soft border
+LAMP_BELOW_CEILING_M = 0.3
+OCCLUSION_RAYS = 4
+OCCLUSION_REACH_M = 1.2
+SPREAD = 2  # radius of the filter, in samples
+GAMMA = 1 / 2.2
+
+
+@dataclass(frozen=True)
+class PanoramaView:
+    rgb: np.ndarray  # (H, 2H, 3) uint8, 0 where nothing is
+    label: np.ndarray  # (H, 2H) uint8, 0 where nothing is
+    depth: np.ndarray  # (H, 2H) float32, metres along the ray, 0 = none
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """What each primary ray meets; rows and columns are the panorama's."""
+
+    face: np.ndarray  # (H, 2H) int32, -1 = none
+    bary: np.ndarray  # (H, 2H, 2) float32, weights of the corners 1 and 2
+    depth: np.ndarray  # (H, 2H) float32
+    point: np.ndarray  # (H, 2H, 3) float32
+    normal: np.ndarray  # (H, 2H, 3) float32, towards the camera
+
+
+def _scene(mesh: PackedMesh) -> rtcore_scene.EmbreeScene:
+    scene = rtcore_scene.EmbreeScene(robust=True)  # robust: no ray slips between two faces
+    EmbreeMesh(scene, mesh.vertices, mesh.faces)
+    return scene
+
+
+def _free(
+    scene: rtcore_scene.EmbreeScene,
+    origin: np.ndarray,  # (N, 3)
+    direction: np.ndarray,  # (N, 3), unit
+    reach_m: np.ndarray,  # (N,)
+) -> np.ndarray:  # (N,) bool
+    """Whether nothing lies on the first ``reach_m`` of each ray."""
+    arrays = [np.ascontiguousarray(a, np.float32) for a in (origin, direction, reach_m)]
+    return scene.run(arrays[0], arrays[1], dists=arrays[2], query="OCCLUDED") < 0
+
+
+def _primary(scene: rtcore_scene.EmbreeScene, mesh: PackedMesh, camera_m: np.ndarray, height: int) -> _Surface:
+    ray = directions(height)
+    size = ray.shape[:2]
+    flat = ray.reshape(-1, 3)
+    hit = scene.run(np.tile(camera_m.astype(np.float32), (len(flat), 1)), flat, output=1)
+    face = hit["primID"].reshape(size)
+    depth = np.where(face >= 0, hit["tfar"].reshape(size), np.float32(0))
+    normal = np.where(face[..., None] >= 0, mesh.normal[face], np.float32(0))
+    away = np.einsum("hwc,hwc->hw", normal, ray) > 0
+    normal[away] *= -1
+    return _Surface(
+        face=face,
+        bary=np.stack([hit["u"], hit["v"]], axis=-1).reshape(*size, 2),
+        depth=depth,
+        point=camera_m.astype(np.float32) + ray * depth[..., None],
+        normal=normal,
+    )
+
+
+def _lamp_position(scene: rtcore_scene.EmbreeScene, surface: _Surface, camera_m: np.ndarray) -> np.ndarray:  # (3,)
+    """Under the ceiling, over the middle of what the camera sees at its own height, or else over the camera."""
+    horizon = len(surface.face) // 2
+    ring = surface.point[horizon][surface.face[horizon] >= 0]
+    lamps = [camera_m]
+    if len(ring):
+        middle = (np.percentile(ring, 5, axis=0) + np.percentile(ring, 95, axis=0)) / 2
+        lamps.insert(0, np.array([middle[0], middle[1], camera_m[2]]))
+    below = np.array(lamps, np.float32)
+    up = np.tile(np.array([0, 0, 1], np.float32), (len(lamps), 1))
+    hit = scene.run(below, up, output=1)
+    ceiling = np.where(hit["primID"] >= 0, hit["tfar"], 1.0)
+    below[:, 2] += np.maximum(ceiling - LAMP_BELOW_CEILING_M, 0.5 * ceiling)
+    way = below - camera_m.astype(np.float32)
+    distance = np.linalg.norm(way, axis=1)
+    seen = _free(scene, np.tile(camera_m, (len(lamps), 1)), way / np.maximum(distance, 1e-6)[:, None], distance)
+    return below[0] if seen[0] else below[-1]
+
+
+def _on_sphere(rng: np.random.Generator, n: int) -> np.ndarray:  # (n, 3) float32, uniform unit vectors
+    z, angle = 2 * rng.random(n, np.float32) - 1, np.float32(2 * np.pi) * rng.random(n, np.float32)
+    ring = np.sqrt(np.maximum(1 - z * z, 0))
+    return np.stack([ring * np.cos(angle), ring * np.sin(angle), z], axis=-1)
+
+
+def _sampled_light(
+    scene: rtcore_scene.EmbreeScene,
+    start: np.ndarray,  # (N, 3), a little off the surface
+    normal: np.ndarray,  # (N, 3)
+    lamp: np.ndarray,  # (3,)
+    rng: np.random.Generator,
+) -> np.ndarray:  # (N, 2) float32: share of free ambient rays, 1 where a point of the lamp is seen
+    n = len(start)
+    toward = np.repeat(normal, OCCLUSION_RAYS, axis=0) * 1.001 + _on_sphere(rng, n * OCCLUSION_RAYS)  # cosine-weighted
+    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
+    reach = np.full(len(toward), OCCLUSION_REACH_M, np.float32)
+    ambient = _free(scene, np.repeat(start, OCCLUSION_RAYS, axis=0), toward, reach)
+    way = lamp + np.float32(LAMP_RADIUS_M) * _on_sphere(rng, n) - start
+    distance = np.maximum(np.linalg.norm(way, axis=1), 1e-6)
+    lit = _free(scene, start, way / distance[:, None], distance)
+    return np.stack([ambient.reshape(n, OCCLUSION_RAYS).mean(axis=1), lit], axis=-1).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _spread(sample, face, depth, point, normal, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (H, 2H, 2) with means of ``sample`` (H/2, H, 2), taken at every second row and column.
+
+    Only samples count whose surface continues the pixel's: a similar normal, near its plane.
+    """
+    height, width = face.shape
+    for row in range(height):
+        for col in range(width):
+            if face[row, col] < 0:
+                continue
+            n, p = normal[row, col], point[row, col]
+            near = 0.01 + 0.01 * depth[row, col]
+            count, first, second = 0, np.float32(0), np.float32(0)
+            for a in range(max(0, row // 2 - SPREAD), min(sample.shape[0], row // 2 + SPREAD + 1)):
+                for shift in range(-SPREAD, SPREAD + 1):
+                    b = (col // 2 + shift) % sample.shape[1]
+                    m, q = normal[2 * a, 2 * b], point[2 * a, 2 * b]
+                    off_plane = n[0] * (q[0] - p[0]) + n[1] * (q[1] - p[1]) + n[2] * (q[2] - p[2])
+                    if abs(off_plane) < near and n[0] * m[0] + n[1] * m[1] + n[2] * m[2] > 0.9:
+                        count, first, second = count + 1, first + sample[a, b, 0], second + sample[a, b, 1]
+            if count == 0:  # a thin thing between the samples
+                count, first, second = 1, sample[row // 2, col // 2, 0], sample[row // 2, col // 2, 1]
+            out[row, col, 0], out[row, col, 1] = first / count, second / count
+
+
+def _light(scene: rtcore_scene.EmbreeScene, surface: _Surface, camera_m: np.ndarray, seed: int) -> np.ndarray:  # (H, 2H)
+    """Linear light on each pixel's surface, about 0..1."""
+    lamp = _lamp_position(scene, surface, camera_m)
+    lift = (0.001 + 1e-4 * surface.depth)[::2, ::2, None]  # single precision: off the surface, to the viewer's side
+    start = surface.point[::2, ::2] + surface.normal[::2, ::2] * lift  # (H/2, H, 3)
+    rng = np.random.default_rng(seed)
+    sample = _sampled_light(scene, start.reshape(-1, 3), surface.normal[::2, ::2].reshape(-1, 3), lamp, rng)
+    free = np.zeros((*surface.face.shape, 2), np.float32)
+    sample = sample.reshape(*start.shape[:2], 2)
+    _spread(sample, surface.face, surface.depth, surface.point, surface.normal, free)
+    way = lamp - surface.point
+    square = np.maximum(np.einsum("hwc,hwc->hw", way, way), 1e-6)
+    facing = np.maximum(np.einsum("hwc,hwc->hw", way, surface.normal), 0) / np.sqrt(square)
+    return AMBIENT * free[..., 0] + LAMP * free[..., 1] * facing / (1 + square / LAMP_HALF_M**2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _paint(mesh, face, bary, footprint_m, brightness, rgb):  # type: ignore[no-untyped-def]
+    color = np.empty(3, np.float32)
+    for row in range(face.shape[0]):
+        for col in range(face.shape[1]):
+            f = face[row, col]
+            if f >= 0:
+                surface_color(mesh, f, bary[row, col, 0], bary[row, col, 1], footprint_m[row, col], color)
+                for channel in range(3):
+                    rgb[row, col, channel] = np.uint8(min(255.0, color[channel] * brightness[row, col] + 0.5))
+
+
+def render_panorama(mesh: TriangleMesh | PackedMesh, camera_m: np.ndarray, height: int, seed: int) -> PanoramaView:
+    """The (H, 2H) panorama seen from ``camera_m`` (3,); ``height`` is even. The seed decides the grain of the shadows.
+
+    Light is added linearly, colours are sRGB: the light's gamma power multiplies them.
+    """
+    assert height % 2 == 0, f"panorama height is {height}; expected an even number"
+    packed = mesh if isinstance(mesh, PackedMesh) else pack_mesh(mesh)
+    camera = np.asarray(camera_m, np.float64)
+    scene = _scene(packed)
+    surface = _primary(scene, packed, camera, height)
+    brightness = np.power(_light(scene, surface, camera, seed), np.float32(GAMMA))
+    facing = np.abs(np.einsum("hwc,hwc->hw", surface.normal, directions(height)))
+    footprint_m = surface.depth * np.float32(np.pi / height) / np.sqrt(np.maximum(facing, 0.05))
+    rgb = np.zeros((*surface.face.shape, 3), np.uint8)
+    _paint(packed, surface.face, surface.bary, footprint_m, brightness, rgb)
+    label = np.where(surface.face >= 0, packed.label[surface.face], 0).astype(np.uint8)
+    return PanoramaView(rgb, label, surface.depth)

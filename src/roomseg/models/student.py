@@ -1,0 +1,145 @@
+"""The student: a 3D Segmenter (paper, section 3), TSDF + RGB volume -> class logits of every voxel.
+
+Parameter names are the published ones. Where the published code materialises a (K + 4)-channel volume, this one keeps
+the logits at an eighth of the resolution and lets ``upsampled.py`` answer what is asked of the full volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from roomseg.errors import UserError
+from roomseg.models import upsampled
+from roomseg.models.swin import Swin3D
+
+CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
+EMPTY = (-3.0, -1.0, -1.0, -1.0)  # the input's value where nothing is (data.rooms has the same, for numpy)
+MULTIPLE = 64  # voxels: full windows of 8 tokens at both stages
+
+
+class Variant(NamedTuple):
+    width: int
+    depths: tuple[int, int]
+    heads: tuple[int, int]
+
+
+VARIANTS = {  # paper, section 6
+    "T": Variant(48, (2, 2), (3, 3)),
+    "B": Variant(48, (2, 4), (3, 3)),
+    "M": Variant(64, (3, 6), (4, 4)),
+    "L": Variant(96, (4, 8), (6, 6)),
+}
+
+
+class Student(nn.Module):
+    """``skip=False`` is the paper's ablation: ``output`` does not see the input."""
+
+    def __init__(self, variant: Variant, classes: int, skip: bool, drop_path: float) -> None:
+        super().__init__()
+        self.classes, self.skip = classes, skip
+        self.encoder = Encoder(variant, drop_path)
+        self.decoder = Decoder(2 * variant.width, classes)
+        self.apply(_initialise)
+        self.output = nn.Linear(classes + CHANNELS if skip else classes, classes)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X, Y, Z)
+        """Logits of a volume of any size, for small ones: K times the input's memory."""
+        padded = pad_with_empty(x)
+        logits = upsampled.upsampled_logits(self.coarse(padded), padded, self.pixel_head)
+        return logits[..., : x.shape[2], : x.shape[3], : x.shape[4]]
+
+    def predict(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8
+        """The class of every voxel, for rooms of any size."""
+        with torch.no_grad():
+            padded = pad_with_empty(x)
+            labels = upsampled.upsampled_labels(self.coarse(padded), padded, self.pixel_head)
+        return labels[:, : x.shape[2], : x.shape[3], : x.shape[4]]
+
+    def coarse(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X/8, Y/8, Z/8) float
+        """Class logits at an eighth of the resolution, through the logits' half of ``output`` but for its bias.
+
+        Raises ValueError unless X, Y and Z are multiples of 64 (see ``pad_with_empty``).
+        """
+        if x.dim() != 5 or x.shape[1] != CHANNELS or any(n % MULTIPLE for n in x.shape[2:]):
+            raise ValueError(f"got an input of shape {tuple(x.shape)}; expected (B, 4, X, Y, Z), multiples of {MULTIPLE}")
+        tokens, sizes = self.encoder(x)  # (B, N, 2 D)
+        logits = F.linear(self.decoder.head(tokens), self.output.weight[:, : self.classes])
+        return logits.to(x.dtype).transpose(1, 2).unflatten(2, sizes).contiguous()
+
+    def logits_at(self, coarse: Tensor, x: Tensor, index: Tensor) -> Tensor:  # (N, K)
+        """Logits of chosen voxels of one room: ``index`` (N,) flat in C order or (N, 3)."""
+        return upsampled.logits_at(coarse, x, self.pixel_head, index)
+
+    def cross_entropy(self, coarse: Tensor, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:
+        """The mean over all voxels, as F.cross_entropy; labels (B, X, Y, Z) integers, ``x`` as given to ``coarse``."""
+        return upsampled.upsampled_cross_entropy(coarse, x, self.pixel_head, labels, void_weight)
+
+    @property
+    def pixel_head(self) -> upsampled.PixelHead:
+        weight, bias = self.output.weight, self.output.bias
+        seen = weight[:, self.classes :] if self.skip else weight.new_zeros(self.classes, CHANNELS)
+        return upsampled.PixelHead(seen, bias)
+
+
+class Encoder(nn.Module):
+    def __init__(self, variant: Variant, drop_path: float) -> None:
+        super().__init__()
+        self.patch_embed = Swin3D(CHANNELS, variant.width, variant.depths, variant.heads, drop_path)
+        self.norm = nn.LayerNorm(2 * variant.width)  # a second one after Swin's own
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+        tokens, sizes = self.patch_embed(x)
+        return self.norm(tokens), sizes
+
+
+class Decoder(nn.Module):
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, classes)
+
+
+def build_student(
+    variant: str, classes: int = 30, skip: bool = True, drop_path: float = 0.2, seed: int = 0
+) -> Student:
+    """A student with initial weights that depend on ``seed`` alone; raises UserError for an unknown variant."""
+    if variant not in VARIANTS:
+        raise UserError(f"student variant {variant!r} is unknown; choose one of {', '.join(VARIANTS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Student(VARIANTS[variant], classes, skip, drop_path)
+
+
+def load_student_state(student: Student, state: Mapping[str, Tensor]) -> None:
+    """Load published or own weights, exact names; raises UserError where they do not fit.
+
+    Published checkpoints also hold integer tables that follow from the architecture; they are left out.
+    """
+    state = state.get("state_dict", state)  # type: ignore[assignment]
+    weights = {name: value for name, value in state.items() if "relative_position_index" not in name}
+    try:
+        student.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise UserError(f"these are not the weights of this student variant: {detail}") from None
+
+
+def pad_with_empty(x: Tensor) -> Tensor:
+    """Pad (B, 4, X, Y, Z) with empty at the high ends to multiples of 64; the same tensor if it fits already."""
+    sizes = [-(-n // MULTIPLE) * MULTIPLE for n in x.shape[2:]]
+    if sizes == list(x.shape[2:]):
+        return x
+    padded = x.new_tensor(EMPTY).view(1, -1, 1, 1, 1).repeat(len(x), 1, *sizes)
+    padded[..., : x.shape[2], : x.shape[3], : x.shape[4]] = x
+    return padded
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,232 @@
+"""A 3D Swin Transformer: attention inside windows of 8^3 tokens, every second block with windows moved by 4.
+
+Tokens are flat, (B, N, C) in C order of a grid ``sizes`` = (n0, n1, n2). Legend of shapes: B batch, N tokens, C channels,
+W windows, T tokens in a window, H heads, D channels in a head. Source: Video Swin Transformer with cubic merging
+(paper, section 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from roomseg.models.attention import window_attention
+
+WINDOW = 8
+SHIFT = WINDOW // 2
+BIAS_SPAN = 2 * WINDOW - 1  # values of a coordinate difference inside a window
+
+Sizes = tuple[int, int, int]
+
+
+class Swin3D(nn.Module):
+    """Volume -> tokens of width 2 D at an eighth of the resolution."""
+
+    def __init__(
+        self, channels: int, width: int, depths: tuple[int, int], heads: tuple[int, int], drop_path: float
+    ) -> None:
+        super().__init__()
+        rates = np.linspace(0, drop_path, sum(depths)).tolist()
+        self.patch_embed = PatchEmbed(channels, width)
+        self.layers = nn.ModuleList(
+            [
+                Stage(width, heads[0], rates[: depths[0]], merge=True),
+                Stage(2 * width, heads[1], rates[depths[0] :], merge=False),
+            ]
+        )
+        self.norm = nn.LayerNorm(2 * width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Sizes]:  # (B, channels, X, Y, Z) -> (B, N, 2 D), grid
+        tokens, sizes = self.patch_embed(x)
+        for stage in self.layers:
+            tokens, sizes = stage(tokens, sizes)
+        return self.norm(tokens), sizes
+
+
+class PatchEmbed(nn.Module):
+    PATCH = 4
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(channels, width, kernel_size=self.PATCH, stride=self.PATCH)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Sizes]:
+        volume = self.proj(x)  # (B, D, X/4, Y/4, Z/4)
+        n0, n1, n2 = volume.shape[2:]
+        return volume.flatten(2).transpose(1, 2).contiguous(), (n0, n1, n2)
+
+
+class Stage(nn.Module):
+    def __init__(self, width: int, heads: int, drop_paths: list[float], merge: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(width, heads, rate, shifted=bool(i % 2)) for i, rate in enumerate(drop_paths)
+        )
+        self.downsample = Merging(width) if merge else None
+
+    def forward(self, x: Tensor, sizes: Sizes) -> tuple[Tensor, Sizes]:
+        for block in self.blocks:
+            x = block(x, sizes)
+        return (x, sizes) if self.downsample is None else self.downsample(x, sizes)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, drop_path: float, shifted: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = WindowAttention(width, heads, shifted)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, sizes: Sizes) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), sizes))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
+
+
+class DropPath(nn.Module):
+    """Leaves out a residual branch for whole samples while training, scaled by 1/keep."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:  # (B, N, C)
+        if not self.training or self.rate == 0:
+            return branch
+        keep = 1 - self.rate
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) < keep
+        return branch * (kept / keep).to(branch.dtype)
+
+
+class WindowAttention(nn.Module):
+    def __init__(self, width: int, heads: int, shifted: bool) -> None:
+        super().__init__()
+        self.heads, self.shifted = heads, shifted
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(BIAS_SPAN**3, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer("relative_position_index", relative_position_index(), persistent=False)
+
+    def forward(self, x: Tensor, sizes: Sizes) -> Tensor:  # (B, N, C)
+        batch, _, width = x.shape
+        order, inverse, groups = window_order(sizes, self.shifted)
+        order, inverse = order.to(x.device), inverse.to(x.device)
+        qkv = self.qkv(_Reorder.apply(x, order, inverse))  # (B, N, 3C), window after window
+        bias = self.relative_bias()
+        parts, start = [], 0
+        for group in groups:
+            part = qkv[:, start : start + group.tokens]
+            packed = part.reshape(batch * group.windows, -1, 3, self.heads, width // self.heads)  # (B*W, T, 3, H, D)
+            parts.append(window_attention(packed, _crop_bias(bias, group.shape)).reshape(batch, -1, width))
+            start += group.tokens
+        return _Reorder.apply(self.proj(torch.cat(parts, dim=1)), inverse, order)
+
+    def relative_bias(self) -> Tensor:  # (H, 8, 8, 8, 8, 8, 8): query's place, key's place
+        rows = self.relative_position_bias_table.index_select(0, self.relative_position_index.flatten())
+        return rows.T.reshape(self.heads, *[WINDOW] * 6)
+
+
+class Merging(nn.Module):
+    """2x2x2 tokens become one of twice the width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8 * width)
+        self.reduction = nn.Linear(8 * width, 2 * width, bias=False)
+
+    def forward(self, x: Tensor, sizes: Sizes) -> tuple[Tensor, Sizes]:
+        batch, _, width = x.shape
+        m0, m1, m2 = (n // 2 for n in sizes)
+        cells = x.reshape(batch, m0, 2, m1, 2, m2, 2, width)
+        # the published order of the eight has axis 0 fastest
+        joined = cells.permute(0, 1, 3, 5, 6, 4, 2, 7).reshape(batch, m0 * m1 * m2, 8 * width)
+        return self.reduction(self.norm(joined)), (m0, m1, m2)
+
+
+@dataclass(frozen=True)
+class WindowGroup:
+    """Windows of one shape that lie one after another in the window order."""
+
+    shape: Sizes
+    windows: int
+
+    @property
+    def tokens(self) -> int:
+        return self.windows * int(np.prod(self.shape))
+
+
+@lru_cache(maxsize=256)
+def window_order(sizes: Sizes, shifted: bool) -> tuple[Tensor, Tensor, tuple[WindowGroup, ...]]:
+    """The tokens' order window by window, its inverse, and the groups of equal windows in that order.
+
+    Published Swin rolls the grid and masks the pairs of a window that are not neighbours in space. The masked parts
+    see nothing of each other, so they are windows of their own here: halves, quarters and eighths of the full one.
+    An axis of one window is never shifted.
+    """
+    rolls = [SHIFT if shifted and n > WINDOW else 0 for n in sizes]
+    grid = np.roll(np.arange(np.prod(sizes)).reshape(sizes), [-r for r in rolls], axis=(0, 1, 2))
+    order, groups = [], []
+    for part0, w0 in _axis_parts(sizes[0], rolls[0]):
+        for part1, w1 in _axis_parts(sizes[1], rolls[1]):
+            for part2, w2 in _axis_parts(sizes[2], rolls[2]):
+                part = grid[part0, part1, part2]
+                m0, m1, m2 = part.shape[0] // w0, part.shape[1] // w1, part.shape[2] // w2
+                windows = part.reshape(m0, w0, m1, w1, m2, w2).transpose(0, 2, 4, 1, 3, 5)
+                order.append(windows.reshape(-1))
+                groups.append(WindowGroup((w0, w1, w2), m0 * m1 * m2))
+    forward = np.concatenate(order)
+    return torch.from_numpy(forward), torch.from_numpy(np.argsort(forward)), tuple(groups)
+
+
+def _axis_parts(n: int, roll: int) -> list[tuple[slice, int]]:
+    """Ranges of a rolled axis and the window length in each: the last full window holds two strangers."""
+    if roll == 0:
+        return [(slice(0, n), WINDOW)]
+    return [(slice(0, n - WINDOW), WINDOW), (slice(n - WINDOW, n), SHIFT)]
+
+
+def relative_position_index() -> Tensor:  # (512, 512) int64
+    """The row of the bias table for (query, key) of a full window; axis 0 is the most significant."""
+    axis = torch.arange(WINDOW)
+    places = torch.cartesian_prod(axis, axis, axis)  # (512, 3)
+    differences = places[:, None] - places[None] + WINDOW - 1
+    return (differences * torch.tensor([BIAS_SPAN**2, BIAS_SPAN, 1])).sum(-1)
+
+
+def _crop_bias(bias: Tensor, shape: Sizes) -> Tensor:  # (H, T, T)
+    """The bias of a smaller window: it depends on differences alone, so any corner of the full one will do."""
+    w0, w1, w2 = shape
+    tokens = w0 * w1 * w2
+    return bias[:, :w0, :w1, :w2, :w0, :w1, :w2].reshape(-1, tokens, tokens)
+
+
+class _Reorder(torch.autograd.Function):
+    """x[:, order] for a permutation; the gradient is a gather too, which is fast and deterministic."""
+
+    @staticmethod
+    def forward(ctx, x, order, inverse):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(inverse)
+        return x.index_select(1, order)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        (inverse,) = ctx.saved_tensors
+        return gradient.index_select(1, inverse), None, None

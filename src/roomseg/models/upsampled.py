@@ -1,0 +1,164 @@
+"""The student's output from its coarse logits, without the K x X x Y x Z volume where it is not asked for.
+
+output = U(coarse) + W_x x + bias, where U is the trilinear x8 resize (align_corners=False) and ``coarse`` (B, K, X/8,
+Y/8, Z/8) went through the logits' half of the ``output`` layer already: a resize and a channel mix commute.
+
+Each function has a plain version here, in slabs along X with torch (any device and precision); the cross entropy and
+the labels also have a kernel for float32 on CPUs (``cpu_upsampled.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from roomseg.models import cpu_upsampled
+
+SCALE = 8
+
+
+@dataclass(frozen=True)
+class PixelHead:
+    """What ``output`` does with the input's own channels."""
+
+    weight: Tensor  # (K, 4)
+    bias: Tensor  # (K,)
+
+
+def upsampled_logits(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (B, K, X, Y, Z)
+    """The whole volume; for small inputs and for tests."""
+    up = F.interpolate(coarse, scale_factor=SCALE, mode="trilinear", align_corners=False)
+    return up + torch.einsum("kc,bcxyz->bkxyz", head.weight, x) + head.bias.view(-1, 1, 1, 1)
+
+
+def logits_at(coarse: Tensor, x: Tensor, head: PixelHead, index: Tensor) -> Tensor:  # (N, K)
+    """The logits of single voxels of one room, differentiable: ``index`` (N,) flat in C order or (N, 3), batch 1."""
+    if len(coarse) != 1:
+        raise ValueError(f"logits_at got a batch of {len(coarse)}; expected one room")
+    sizes = x.shape[2:]
+    places = index if index.dim() == 2 else torch.stack(torch.unravel_index(index, tuple(sizes)), dim=1)
+    cells, weights = _corner_cells(places, coarse.shape[2:], coarse.dtype)
+    rows = coarse[0].flatten(1).T.contiguous()  # (cells, K)
+    up = F.embedding_bag(cells, rows, per_sample_weights=weights, mode="sum")
+    i, j, k = places.unbind(1)
+    return up + F.linear(x[0, :, i, j, k].T, head.weight, head.bias)
+
+
+def upsampled_cross_entropy(coarse: Tensor, x: Tensor, head: PixelHead, labels: Tensor, void_weight: float) -> Tensor:
+    """Exactly F.cross_entropy(upsampled_logits(...), labels, weight): class 0 weighs ``void_weight``, the others 1.
+
+    Labels (B, X, Y, Z) of any integer type. The gradients (of coarse, weight and bias; ``x`` gets none) are computed
+    together with the value, so that nothing of the volume's size is kept for the backward pass.
+    """
+    classes = len(head.bias)
+    if labels.shape != x[:, 0].shape:
+        raise ValueError(f"labels have the shape {tuple(labels.shape)}; expected {tuple(x[:, 0].shape)}")
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}")
+    return _CrossEntropy.apply(coarse, x, head.weight, head.bias, labels, void_weight)
+
+
+def upsampled_labels(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (B, X, Y, Z) uint8
+    """The class with the greatest logit in each voxel."""
+    if _has_kernel(coarse, x):
+        arrays = [t.detach().contiguous().numpy() for t in (coarse, x, head.weight.float(), head.bias.float())]
+        return torch.from_numpy(cpu_upsampled.labels(*arrays))
+    labels = torch.empty_like(x[:, 0], dtype=torch.uint8)
+    with torch.no_grad():
+        for item, planes in _slabs(x):
+            slab = _slab_logits(coarse[item], x[item], head, planes)  # (S, K, Y, Z)
+            labels[item, planes] = slab.argmax(1).to(torch.uint8)
+    return labels
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, coarse, x, weight, bias, labels, void_weight):  # type: ignore[no-untyped-def]
+        run = _kernel_cross_entropy if _has_kernel(coarse, x) else _slab_cross_entropy
+        with torch.autocast(coarse.device.type, enabled=False):
+            loss, gradients = run(coarse, x, PixelHead(weight, bias), labels, void_weight)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        d_coarse, d_weight, d_bias = (gradient * saved for saved in ctx.saved_tensors)
+        return d_coarse, None, d_weight, d_bias, None, None
+
+
+def _has_kernel(coarse: Tensor, x: Tensor) -> bool:
+    return coarse.device.type == "cpu" and coarse.dtype == x.dtype == torch.float32
+
+
+Gradients = tuple[Tensor, Tensor, Tensor]  # of coarse, weight, bias
+
+
+def _kernel_cross_entropy(
+    coarse: Tensor, x: Tensor, head: PixelHead, labels: Tensor, void_weight: float
+) -> tuple[Tensor, Gradients]:
+    class_weight = torch.ones(len(head.bias))
+    class_weight[0] = void_weight
+    tensors = (coarse, x, head.weight, head.bias, labels.to(torch.uint8), class_weight)
+    loss, *gradients = cpu_upsampled.cross_entropy(*(t.detach().contiguous().numpy() for t in tensors))
+    d_coarse, d_weight, d_bias = (torch.from_numpy(g) for g in gradients)
+    return coarse.new_tensor(loss), (d_coarse, d_weight, d_bias)
+
+
+def _slab_cross_entropy(
+    coarse: Tensor, x: Tensor, head: PixelHead, labels: Tensor, void_weight: float
+) -> tuple[Tensor, Gradients]:
+    leaves = [t.detach().requires_grad_() for t in (coarse, head.weight, head.bias)]
+    gradients = [torch.zeros_like(leaf) for leaf in leaves]
+    class_weight = torch.ones_like(leaves[2].detach())
+    class_weight[0] = void_weight
+    void = (labels == 0).sum()
+    total = void * void_weight + (labels.numel() - void)
+    loss = coarse.new_zeros(())
+    for item, planes in _slabs(x):
+        with torch.enable_grad():
+            slab = _slab_logits(leaves[0][item], x[item], PixelHead(leaves[1], leaves[2]), planes)
+            part = F.cross_entropy(slab, labels[item, planes].long(), class_weight, reduction="sum") / total
+        for gradient, addend in zip(gradients, torch.autograd.grad(part, leaves), strict=True):
+            gradient += addend
+        loss += part.detach()
+    d_coarse, d_weight, d_bias = gradients
+    return loss, (d_coarse, d_weight, d_bias)
+
+
+def _slabs(x: Tensor) -> Iterator[tuple[int, slice]]:
+    for item in range(len(x)):
+        for first in range(0, x.shape[2], SCALE):
+            yield item, slice(first, first + SCALE)
+
+
+def _slab_logits(coarse: Tensor, x: Tensor, head: PixelHead, planes: slice) -> Tensor:  # (S, K, Y, Z)
+    """The logits of the planes ``planes`` along X of one item: coarse (K, X/8, Y/8, Z/8), x (4, X, Y, Z)."""
+    voxels = torch.arange(planes.start, planes.stop, device=coarse.device)
+    low, high, weight = _axis_taps(voxels, coarse.shape[1], coarse.dtype)
+    blended = torch.lerp(coarse[:, low], coarse[:, high], weight.view(-1, 1, 1))  # (K, S, Y/8, Z/8)
+    up = F.interpolate(blended.transpose(0, 1), scale_factor=SCALE, mode="bilinear", align_corners=False)
+    return up + torch.einsum("kc,csyz->skyz", head.weight, x[:, planes]) + head.bias.view(-1, 1, 1)
+
+
+def _axis_taps(voxels: Tensor, cells: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The two cells around each voxel of an axis and the upper one's weight; at the ends both are the same cell."""
+    position = voxels + SCALE // 2  # in voxels from half a cell below the first cell's centre
+    upper = position // SCALE
+    weight = (position % SCALE + 0.5).to(dtype) / SCALE
+    return (upper - 1).clamp(min=0), upper.clamp(max=cells - 1), weight
+
+
+def _corner_cells(places: Tensor, cells: torch.Size, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # (N, 8) each
+    """The eight cells around each voxel, flat in C order, and their trilinear weights."""
+    index, weights = places.new_zeros(len(places), 1), torch.ones(len(places), 1, dtype=dtype, device=places.device)
+    for axis in range(3):
+        low, high, weight = _axis_taps(places[:, axis], cells[axis], dtype)
+        ends = torch.stack([low, high], dim=1)
+        shares = torch.stack([1 - weight, weight], dim=1)
+        index = (index[:, :, None] * cells[axis] + ends[:, None]).flatten(1)
+        weights = (weights[:, :, None] * shares[:, None]).flatten(1)
+    return index, weights

@@ -1,0 +1,120 @@
+"""The manifest: what a complete artifact holds, what made it and from what. It is written last.
+
+In a store: ``artifacts/<stage>/<fingerprint>/manifest.json``; the files lie content-addressed in
+``shards/<sha[:2]>/<sha256><suffix>``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from roomseg.errors import UserError
+from roomseg.runtime.fingerprint import digest_of
+from roomseg.runtime.storage import MissingKey, Store
+
+FORMAT = "roomseg-artifact-1"
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Closed):
+    name: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    size: int = Field(ge=0)  # bytes
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Parent(_Closed):
+    stage: str
+    fingerprint: str
+    digest: str
+
+
+class Origin(_Closed):
+    """What an artifact is made of."""
+
+    stage: str
+    fingerprint: str
+    code_version: str
+    config: dict[str, Any]  # the whole section, with the fields that only say how to run
+    parents: dict[str, Parent]
+
+    @property
+    def folder(self) -> str:
+        return f"artifacts/{self.stage}/{self.fingerprint}"
+
+
+class Manifest(Origin):
+    format: str = FORMAT
+    files: tuple[FileEntry, ...]  # sorted by name
+    scores: dict[str, float]  # a score that is not a number is null in the JSON
+    seconds: float = Field(ge=0)  # wall-clock, all attempts together
+    attempts: int = Field(ge=1)
+    created: str  # UTC, ISO 8601
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value != FORMAT:
+            raise ValueError(f"format {value!r}, expected {FORMAT!r}")
+        return value
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _null_is_nan(cls, scores: Any) -> Any:
+        return {k: math.nan if v is None else v for k, v in scores.items()} if isinstance(scores, dict) else scores
+
+    @property
+    def digest(self) -> str:
+        """sha256 over what was made: the same files from the same fingerprint have it, whenever they were made."""
+        files = [entry.model_dump() for entry in self.files]
+        return digest_of({"stage": self.stage, "fingerprint": self.fingerprint, "files": files})
+
+    def as_parent(self) -> Parent:
+        return Parent(stage=self.stage, fingerprint=self.fingerprint, digest=self.digest)
+
+    def to_json(self) -> str:
+        values = self.model_dump(mode="json")
+        values["scores"] = {name: value if math.isfinite(value) else None for name, value in self.scores.items()}
+        return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the manifest") -> Self:
+        """Raises ``UserError`` that names ``where`` if the text is cut off, damaged or of another format."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            reason = f"{field}: {first['msg']}" if field else first["msg"]
+        raise UserError(f"{where} is no valid manifest ({reason}): delete it and run the stage again")
+
+
+def manifest_key(stage: str, fingerprint: str) -> str:
+    return f"artifacts/{stage}/{fingerprint}/manifest.json"
+
+
+def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
+    """The manifest of a complete artifact, or None; raises ``UserError`` for a damaged one."""
+    key = manifest_key(stage, fingerprint)
+    try:
+        text = store.get_bytes(key)
+    except MissingKey:
+        return None
+    where = f"{store.url}/{key}"
+    manifest = Manifest.from_json(text, where)
+    if (manifest.stage, manifest.fingerprint) != (stage, fingerprint):
+        raise UserError(f"{where} is of {manifest.stage} {manifest.fingerprint}: delete it and run {stage} again")
+    return manifest
+
+
+def as_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Plain floats, also from numpy's and torch's scalars."""
+    return {name: float(value) for name, value in scores.items()}

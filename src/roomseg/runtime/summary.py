@@ -1,0 +1,66 @@
+"""The last screen of a pipeline run: the scores, and where things are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from roomseg.config import PipelineConfig
+from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
+from roomseg.runtime.manifest import Manifest
+from roomseg.runtime.stage import STAGES, find_artifacts
+from roomseg.runtime.storage import DirectoryStore, Store, open_store
+
+ROWS = (  # name, prefix of its scores
+    ("2D teacher, on panoramas", "teacher_2d"),
+    ("constant prediction", "constant"),
+    ("untrained student", "untrained"),
+    ("student before distillation", "pretrained"),
+    ("student after distillation", "distilled"),
+)
+
+
+def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> None:
+    """Print the summary of a complete run; raises ``UserError`` if a stage's artifact is not there."""
+    store = open_store(store_url)
+    manifests = find_artifacts(tuple(STAGES), config, store_url)
+    console = Console()
+    console.print(scores_table(manifests["evaluate"].scores))
+    times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in manifests.items())
+    registered = json.loads(_fetched(store, manifests["register"], "registered.json").read_text())
+    alias = "@champion" if registered["champion"] else " (the champion stays: it is better)"
+    console.print(f"times     {times}", soft_wrap=True)
+    console.print(f"report    {_report(store, manifests['evaluate'])}", soft_wrap=True)
+    console.print(f"model     {registered['name']} version {registered['version']}{alias}", soft_wrap=True)
+    console.print(f"MLflow    {_mlflow_command(store_url, tracking_uri)}", soft_wrap=True)
+
+
+def scores_table(scores: dict[str, float]) -> Table:
+    table = Table(title="mIoU on the test rooms, whose houses are in no other split", title_justify="left")
+    table.add_column("model")
+    table.add_column("miou", justify="right")
+    table.add_column("miou_published", justify="right")
+    for name, prefix in ROWS:
+        table.add_row(name, f"{scores[f'{prefix}_miou']:.1%}", f"{scores[f'{prefix}_miou_published']:.1%}")
+    return table
+
+
+def _report(store: Store, evaluation: Manifest) -> Path:
+    """The report under a name that one can find again."""
+    folder = store.root if isinstance(store, DirectoryStore) else cache_dir(store)
+    path = folder / "reports" / f"{evaluation.fingerprint}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_fetched(store, evaluation, "report.html"), path)
+    return path
+
+
+def _fetched(store: Store, manifest: Manifest, name: str) -> Path:
+    return StoreArtifactReader(store, manifest, cache_dir(store)).path(name)
+
+
+def _mlflow_command(store_url: str, tracking_uri: str) -> str:
+    return f"open {tracking_uri}" if tracking_uri else f"roomseg ui --store {store_url}"

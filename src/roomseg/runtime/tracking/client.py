@@ -1,0 +1,149 @@
+"""Where the tracking server is, a quiet client for it, and its failures as one line. mlflow is imported on use only."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from roomseg.errors import UsageError, UserError
+from roomseg.runtime.storage import DirectoryStore, open_store
+
+EXPERIMENT = "roomseg"
+_SQLITE = "sqlite:///"
+_REMEDY = "start it, or give another --tracking-uri"
+
+
+def default_tracking_uri(store: str) -> str:
+    """SQLite beside a directory store; raises ``UsageError`` for S3, which has no place for a database."""
+    opened = open_store(store)
+    if isinstance(opened, DirectoryStore):
+        return f"{_SQLITE}{opened.root / 'mlflow.db'}"
+    raise UsageError(f"no tracking server for the store {store}: give --tracking-uri or set MLFLOW_TRACKING_URI")
+
+
+def serve_ui(uri: str, port: int) -> None:
+    """MLflow's web page for a local database, on 127.0.0.1 until Ctrl-C; raises ``UserError``."""
+    if not sqlite_path(uri).is_file():
+        raise UserError(f"there are no runs yet: {sqlite_path(uri)} is not there; run a stage with the same --store")
+    _silence()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    with suppress(KeyboardInterrupt):
+        result = subprocess.run([*command, "--backend-store-uri", uri], check=False)
+        if result.returncode > 0:
+            raise UserError(f"the MLflow server ended with {result.returncode}; its last lines say why")
+
+
+def check_reachable(uri: str) -> None:
+    """Raises ``UserError`` if the server does not answer or the SQLite file cannot be written."""
+    if uri.startswith(("http://", "https://")):
+        _check_answers(uri)
+    elif uri.startswith(_SQLITE):
+        _check_writable(uri)
+
+
+def connect(uri: str) -> Any:
+    """A quiet ``MlflowClient``, also for the registry."""
+    _silence()
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # after the import, which sets its own level
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    with mlflow_errors(uri):
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def experiment_id(client: Any, uri: str) -> str:
+    """The id of our experiment, made if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return found.experiment_id
+    # A server knows where artifacts go; a bare file would put them into the current directory.
+    folder = sqlite_path(uri).parent / "mlartifacts" if uri.startswith(_SQLITE) else None
+    try:
+        return client.create_experiment(EXPERIMENT, artifact_location=folder and folder.as_uri())
+    except MlflowException:
+        found = client.get_experiment_by_name(EXPERIMENT)  # another stage was quicker
+        if found is None:
+            raise
+        return found.experiment_id
+
+
+@contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Stages that start together on one SQLite file: only one at a time makes its tables and finds the parent run."""
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    path = sqlite_path(uri)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """MLflow's failures as ``UserError``."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error.message).splitlines()[0]
+        raise UserError(f"MLflow at {without_secrets(uri)} refuses: {reason}") from error
+
+
+def sqlite_path(uri: str) -> Path:
+    return Path(uri.removeprefix(_SQLITE)).absolute()
+
+
+def without_secrets(uri: str) -> str:
+    """The URI without user name and password."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _silence() -> None:
+    for name, value in {
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # a training job must not call home
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _check_answers(uri: str, attempts: int = 3, pause_s: float = 2.0) -> None:
+    """A short look before MLflow's own retries, which would hold a stage for minutes."""
+    reason = ""
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(pause_s)
+        try:
+            urllib.request.urlopen(without_secrets(uri).rstrip("/") + "/health", timeout=10).close()
+            return
+        except urllib.error.HTTPError:
+            return  # it answers; rights are MLflow's matter
+        except (OSError, ValueError) as error:
+            reason = str(getattr(error, "reason", error))
+    raise UserError(f"MLflow at {without_secrets(uri)} does not answer ({reason}): {_REMEDY}")
+
+
+def _check_writable(uri: str) -> None:
+    folder = sqlite_path(uri).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{sqlite_path(uri).name}.lock").touch()
+    except OSError as error:
+        raise UserError(f"cannot write the MLflow database in {folder} ({error.strerror}): {_REMEDY}") from error

@@ -1,0 +1,108 @@
+"""The model registry, ``ports.ModelRegistry``, over MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import roomseg
+from roomseg.runtime.fingerprint import digest_of
+from roomseg.runtime.storage import sha256_of
+from roomseg.runtime.tracking.client import mlflow_errors
+
+_CHAMPION = "champion"
+_SCORE = "roomseg.score."
+_DIGEST = "roomseg.model_digest"
+_ARTIFACTS = "model"  # folder in the run's artifacts
+
+
+class MlflowRegistry:
+    """Versions are pyfunc models: ``mlflow.pyfunc.load_model("models:/roomseg@champion").predict(volume)``."""
+
+    def __init__(self, client: Any, run_id: str, uri: str) -> None:
+        self._client, self._run_id, self._uri = client, run_id, uri
+
+    def register(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
+        """See ``ports.ModelRegistry``. A folder that is there already only gets the new scores and tags."""
+        digest = folder_digest(model_dir)
+        described = {**tags, **{f"{_SCORE}{key}": repr(float(value)) for key, value in scores.items()}}
+        with mlflow_errors(self._uri):
+            self._ensure_model(name)
+            version = self._version_of(name, digest)
+            if version is None:
+                self._upload(model_dir)
+                source, all_tags = f"runs:/{self._run_id}/{_ARTIFACTS}", {**described, _DIGEST: digest}
+                made = self._client.create_model_version(name, source=source, run_id=self._run_id, tags=all_tags)
+                return str(made.version)
+            for key, value in described.items():
+                self._client.set_model_version_tag(name, version, key, value)
+            return version
+
+    def champion(self, name: str) -> tuple[str, dict[str, float]] | None:
+        """Version and scores of the champion, None if there is none or no such model."""
+        from mlflow.exceptions import MlflowException
+
+        with mlflow_errors(self._uri):
+            try:
+                version = self._client.get_registered_model(name).aliases.get(_CHAMPION)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+            if version is None:
+                return None
+            tags = self._client.get_model_version(name, version).tags
+        return str(version), {k.removeprefix(_SCORE): float(v) for k, v in tags.items() if k.startswith(_SCORE)}
+
+    def promote(self, name: str, version: str) -> None:
+        with mlflow_errors(self._uri):
+            self._client.set_registered_model_alias(name, _CHAMPION, version)
+
+    def _ensure_model(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _version_of(self, name: str, digest: str) -> str | None:
+        versions = self._client.search_model_versions(f"name='{name}'")
+        same = [int(found.version) for found in versions if found.tags.get(_DIGEST) == digest]
+        return str(min(same)) if same else None
+
+    def _upload(self, model_dir: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            packed = Path(folder) / _ARTIFACTS
+            save_pyfunc(model_dir, packed)
+            self._client.log_artifacts(self._run_id, str(packed), _ARTIFACTS)
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over the names and contents of all files of a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of([[path.relative_to(folder).as_posix(), sha256_of(path)] for path in files])
+
+
+def save_pyfunc(model_dir: Path, target: Path) -> None:
+    """The folder as an MLflow model whose ``predict`` takes (4, X, Y, Z) float32 and gives (X, Y, Z) uint8."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    volume = TensorSpec(np.dtype("float32"), (4, -1, -1, -1))
+    labels = TensorSpec(np.dtype("uint8"), (-1, -1, -1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow asks for an input example; the signature says it all
+        mlflow.pyfunc.save_model(
+            str(target),
+            loader_module="roomseg.runtime.tracking.served_model",
+            data_path=str(model_dir),
+            pip_requirements=[f"roomseg=={roomseg.__version__}"],
+            signature=ModelSignature(inputs=Schema([volume]), outputs=Schema([labels])),
+        )

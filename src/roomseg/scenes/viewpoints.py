@@ -1,0 +1,73 @@
+"""Where cameras may stand in a room, and where they look."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from roomseg.geometry.cameras import look_at
+from roomseg.scenes.scene_room import SceneRoom
+
+CLEARANCE_M = 0.2
+N_CANDIDATES = 12  # of which the one farthest from the earlier cameras is taken
+PITCH_DEG = (-40.0, 25.0)
+LOOK_AHEAD_M = 1.0  # a camera nearer to the wall before it turns round
+PANORAMA_HEIGHT_M = 1.6
+GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread evenly over the unit interval
+
+
+def free_points(
+    room: SceneRoom, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:  # (n, 3) metres
+    """Uniform over the free space between two heights."""
+    (x0, y0), (x1, y1) = room.outline.min(axis=0), room.outline.max(axis=0)
+    found = np.empty((0, 3))
+    for _ in range(200):
+        points = rng.uniform((x0, y0, height_range_m[0]), (x1, y1, height_range_m[1]), (max(4 * n, 64), 3))
+        found = np.concatenate([found, points[room.is_free(points, CLEARANCE_M)]])
+        if len(found) >= n:
+            return found[:n]
+    raise AssertionError(f"room {room.id} has no free space for cameras")
+
+
+def spread_points(points: np.ndarray, n: int) -> np.ndarray:  # (n * N_CANDIDATES, 3) -> (n, 3)
+    """Best-candidate sampling: of each next N_CANDIDATES points the one farthest from all taken before."""
+    groups = points.reshape(n, N_CANDIDATES, 3)
+    taken = np.empty((n, 3))
+    for k, group in enumerate(groups):
+        gaps = np.linalg.norm(group[:, None] - taken[None, :k], axis=-1)  # (N_CANDIDATES, k)
+        taken[k] = group[0] if k == 0 else group[gaps.min(axis=1).argmax()]
+    return taken
+
+
+def camera_poses(
+    room: SceneRoom, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:  # (n, 4, 4)
+    """Camera-to-world poses (+X right, +Y down, +Z forward) at free positions, spread over the room.
+
+    Any first few of them look in all directions and at all pitches: both follow golden-ratio sequences. The paper draws
+    its poses at 1.4-1.8 m too but does not say how they are spread.
+    """
+    eyes = spread_points(free_points(room, n * N_CANDIDATES, height_range_m, rng), n)
+    first_yaw, first_pitch = rng.random(2)
+    poses = np.empty((n, 4, 4))
+    for k, eye in enumerate(eyes):
+        yaw = 2 * math.pi * ((first_yaw + k * GOLDEN) % 1)
+        if room.plan.ray_m((eye[0], eye[1]), (math.cos(yaw), math.sin(yaw))) < LOOK_AHEAD_M:
+            yaw += math.pi
+        share = (first_pitch + k * GOLDEN**2 * math.sqrt(2)) % 1
+        pitch = math.radians(PITCH_DEG[0] + share * (PITCH_DEG[1] - PITCH_DEG[0]))
+        forward = np.array([math.cos(pitch) * math.cos(yaw), math.cos(pitch) * math.sin(yaw), math.sin(pitch)])
+        poses[k] = look_at(eye, eye + forward)
+    return poses
+
+
+def panorama_camera(room: SceneRoom, rng: np.random.Generator) -> np.ndarray:  # (3,) metres
+    """The free position nearest the middle of the room's bounds, at 1.6 m (paper, section 4: the centre of a room)."""
+    middle = (room.outline.min(axis=0) + room.outline.max(axis=0)) / 2
+    center = np.array([*middle, PANORAMA_HEIGHT_M])
+    if room.is_free(center[None], CLEARANCE_M)[0]:
+        return center
+    points = free_points(room, 1000, (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M), rng)
+    return points[np.linalg.norm(points - center, axis=1).argmin()]

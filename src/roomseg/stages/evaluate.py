@@ -1,0 +1,170 @@
+"""evaluate: checkpoints + test rooms -> scores of every model, and the report.
+
+Two baselines frame the students: the constant prediction (the commonest class of the training rooms everywhere) and
+the untrained student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from roomseg import __version__
+from roomseg.config import EvaluateConfig
+from roomseg.data.dataset import SPLITS, RoomSet, open_rooms
+from roomseg.data.rooms import TSDF_STEPS, Room
+from roomseg.labels import CLASS_NAMES, VOID, class_id
+from roomseg.metrics import ConfusionMatrix, aacc, bootstrap_interval, class_iou, macc, miou, miou_published, total
+from roomseg.models.student import Student, build_student
+from roomseg.models.teacher import Segmenter
+from roomseg.ports import StageContext
+from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+from roomseg.report.page import write_report
+from roomseg.report.pictures import hero_picture
+from roomseg.stages.distill import room_hits
+from roomseg.stages.outputs import add_json, read_json, room_shards
+from roomseg.stages.students import load_student, predict_room, read_card, room_confusion, training_device
+from roomseg.stages.teacher import load_teacher, teacher_confusions, teacher_labels
+
+TRAINED = ("teacher", "pretrained", "distilled")
+
+
+def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
+    """Score every model on the test rooms; writes ``scores.json``, ``report.html`` and ``hero.png``."""
+    test = open_rooms(room_shards(ctx.inputs["rooms"]), "test")
+    audit = read_json(ctx.inputs["rooms"], "audit.json")
+    teacher = load_teacher(ctx.inputs["teacher"]).to(training_device())
+    students = load_students(ctx, config.seed)
+    confusions = {"constant": constant_confusions(audit, test)}
+    for name, model in students.items():
+        rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
+        confusions[name] = [room_confusion(room, predict_room(model, room)) for room in rooms]
+    models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
+    teacher_2d = scores_of(teacher_confusions(teacher, test))
+    add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
+    last = students["distilled student"]
+    content = ReportContent(
+        title="roomseg: evaluation",
+        facts=report_facts(ctx, audit),
+        teacher_2d=teacher_2d,
+        models=models,
+        confusion=total(confusions["distilled student"]).counts,
+        rooms=room_pictures(last, test, config.pictured_rooms),
+        panoramas=[panorama_picture(teacher, last, room) for room in islice(test, 2)],
+        curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
+        timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
+        credits=audit["credits"],
+    )
+    write_pictures(ctx, content)
+    return headline(teacher_2d, models)
+
+
+def load_students(ctx: StageContext, seed: int) -> dict[str, Student]:
+    """Untrained, pretrained and distilled, in this order; ready for prediction."""
+    card = read_card(ctx.inputs["distilled"])
+    torch.manual_seed(seed)
+    students = {
+        "untrained student": build_student(card.variant, len(card.classes), skip=card.skip).eval(),
+        "pretrained student": load_student(ctx.inputs["pretrained"]),
+        "distilled student": load_student(ctx.inputs["distilled"]),
+    }
+    return {name: model.to(training_device()) for name, model in students.items()}
+
+
+def constant_confusions(audit: dict[str, Any], rooms: RoomSet) -> list[ConfusionMatrix]:
+    """Of predicting the commonest class of the training rooms (void aside) at every voxel that is not empty."""
+    counts = audit["class_voxels"]["train"]
+    commonest = max((name for name in CLASS_NAMES if name != CLASS_NAMES[VOID]), key=counts.__getitem__)
+    return [
+        room_confusion(room, np.where(room.tsdf < TSDF_STEPS, class_id(commonest), VOID).astype(np.uint8))
+        for room in rooms
+    ]
+
+
+def scores_of(matrices: Sequence[ConfusionMatrix]) -> dict[str, float]:
+    return {
+        "miou": miou(matrices),
+        "miou_published": miou_published(matrices),
+        "macc": macc(matrices),
+        "aacc": aacc(matrices),
+    }
+
+
+def model_scores(name: str, matrices: Sequence[ConfusionMatrix], config: EvaluateConfig) -> ModelScores:
+    return ModelScores(
+        name=name,
+        miou_interval=bootstrap_interval(matrices, miou, config.bootstrap_samples, config.seed),
+        per_class_iou=[None if np.isnan(iou) else float(iou) for iou in class_iou(matrices)],
+        **scores_of(matrices),
+    )
+
+
+def room_pictures(model: Student, rooms: RoomSet, n: int) -> list[RoomPicture]:
+    pictures = []
+    for room in islice(rooms, n):
+        predicted = predict_room(model, room)
+        pictures.append(
+            RoomPicture(
+                room_id=room.id,
+                room_type=room.meta["room_type"],
+                tsdf=room.tsdf,
+                rgb=room.rgb,
+                truth=room.label,
+                prediction=predicted,
+                voxel_m=room.voxel_m,
+                miou=miou([room_confusion(room, predicted)]),
+            )
+        )
+    return pictures
+
+
+def panorama_picture(teacher: Segmenter, student: Student, room: Room) -> PanoramaPicture:
+    """The panorama as the teacher sees it, and the student's prediction through the hit map."""
+    panorama = room.panoramas[0]
+    voxel = room_hits(room, panorama).voxel  # (H, 2H)
+    projected = np.where(voxel >= 0, predict_room(student, room).ravel()[voxel], VOID).astype(np.uint8)
+    return PanoramaPicture(
+        room_id=room.id,
+        rgb=panorama.rgb,
+        truth=panorama.label,
+        teacher=teacher_labels(teacher, panorama),
+        student=projected,
+        hit=voxel >= 0,
+    )
+
+
+def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, str]]:
+    rooms, houses = audit["rooms"], audit["houses"]
+    card = read_card(ctx.inputs["distilled"])
+    teacher = read_json(ctx.inputs["teacher"], "teacher.json")
+    return [
+        ("roomseg", __version__),
+        *((f"{split} rooms", f"{rooms[split]} in {houses[split]} houses") for split in SPLITS),
+        ("houses in two splits", str(audit["houses_in_two_splits"])),
+        ("student", f"3D Segmenter {card.variant}, {card.voxel_m * 100:g} cm voxels"),
+        ("teacher", f"Segmenter {teacher['backbone']}, patch {teacher['patch']}, height {teacher['height']}"),
+        ("panorama rays that hit", f"{audit['hit_rate']:.1%}"),
+        *((f"digest of {name}", artifact.digest[:16]) for name, artifact in ctx.inputs.items()),
+    ]
+
+
+def write_pictures(ctx: StageContext, content: ReportContent) -> None:
+    for name, write in (("report.html", write_report), ("hero.png", hero_picture)):
+        path = ctx.work_dir / name
+        write(content, path)
+        ctx.outputs.add(name, path)
+
+
+def headline(teacher_2d: dict[str, float], models: Sequence[ModelScores]) -> dict[str, float]:
+    """The scores that go with the artifact, such as ``distilled_miou``."""
+    scores = {f"teacher_2d_{key}": value for key, value in teacher_2d.items()}
+    for model in models:
+        short = model.name.removesuffix(" student")
+        scores |= {f"{short}_miou": model.miou, f"{short}_miou_published": model.miou_published}
+    best = models[-1]
+    return scores | {"distilled_macc": best.macc, "distilled_aacc": best.aacc}

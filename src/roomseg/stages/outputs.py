@@ -1,0 +1,24 @@
+"""What several stages read and write alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from roomseg.ports import ArtifactReader, StageContext
+
+
+def room_shards(rooms: ArtifactReader) -> list[Path]:
+    """The Parquet shards of a render artifact."""
+    return [rooms.path(name) for name in rooms.names("rooms/")]
+
+
+def add_json(ctx: StageContext, name: str, value: Any) -> None:
+    path = ctx.work_dir / name
+    path.write_text(json.dumps(value, sort_keys=True))
+    ctx.outputs.add(name, path)
+
+
+def read_json(artifact: ArtifactReader, name: str) -> Any:
+    return json.loads(artifact.path(name).read_text())

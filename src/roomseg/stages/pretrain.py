@@ -1,0 +1,86 @@
+"""pretrain: blocks of rooms -> a 3D student trained with cross entropy until converged (paper, sections 3 and 6)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from roomseg.config import PretrainConfig
+from roomseg.data.blocks import cut_block, grid_blocks, random_corner
+from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
+from roomseg.data.rooms import Room
+from roomseg.metrics import miou
+from roomseg.models.student import Student, build_student
+from roomseg.ports import StageContext
+from roomseg.stages.outputs import room_shards
+from roomseg.stages.students import add_student, card_of, student_confusions, training_device
+from roomseg.training import FitConfig, fit, halving_lr
+
+ROOMS_IN_MEMORY = 64
+
+
+def run(config: PretrainConfig, ctx: StageContext) -> dict[str, float]:
+    """Train; returns the best mIoU over the voxels of the validation rooms."""
+    shards = room_shards(ctx.inputs["rooms"])
+    train, val = open_rooms(shards, "train"), open_rooms(shards, "val")
+    torch.manual_seed(config.seed)
+    model = build_student(config.variant, skip=config.skip, drop_path=config.drop_path).to(training_device())
+    task = PretrainTask(model, train, val, config)
+    result = fit(
+        task,
+        torch.optim.Adam(model.parameters(), config.lr),
+        halving_lr(config.lr, config.lr_halve_every_epochs * task.steps_per_epoch),
+        FitConfig(
+            steps=task.steps,
+            validate_every=config.validate_every_epochs * task.steps_per_epoch,
+            precision=config.precision,
+            seed=config.seed,
+        ),
+        checkpoints=ctx.checkpoints,
+        tracker=ctx.tracker,
+        progress=ctx.progress,
+        title="pretrain",
+    )
+    add_student(ctx, card_of(config.variant, config.skip, train[0]), result.best_state, result.history)
+    return {"val_miou": result.best_score}
+
+
+class PretrainTask:
+    """Batches of blocks, cross entropy, mIoU over whole validation rooms."""
+
+    def __init__(self, model: Student, train: RoomSet, val: RoomSet, config: PretrainConfig) -> None:
+        self.model, self.train, self.val, self.config = model, train, val, config
+        self.device = next(model.parameters()).device
+        self.blocks = [
+            (room, corner)
+            for room, ref in enumerate(train.refs)
+            for corner in grid_blocks(ref.shape(), config.block_voxels)
+        ]
+        self.steps_per_epoch = -(-len(self.blocks) // config.batch)
+        self.steps = config.epochs * self.steps_per_epoch
+        self.room = lru_cache(maxsize=ROOMS_IN_MEMORY)(train.__getitem__)
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 4, S, S, S) float32, (B, S, S, S) uint8
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = epoch_order(self.config.seed, epoch, len(self.blocks))
+        chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
+        rng = np.random.default_rng([self.config.seed, step, 2])
+        pairs = [self._block(*self.blocks[i], rng) for i in chosen]
+        return torch.stack([torch.from_numpy(x) for x, _ in pairs]), torch.stack(
+            [torch.from_numpy(y) for _, y in pairs]
+        )
+
+    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        volumes, labels = (t.to(self.device) for t in batch)
+        return self.model.cross_entropy(volumes, labels, self.config.void_weight), {}
+
+    def validate(self) -> dict[str, float]:
+        return {"miou": miou(student_confusions(self.model, self.val))}
+
+    def _block(self, index: int, corner: tuple[int, int, int], rng: np.random.Generator):
+        room: Room = self.room(index)
+        if self.config.cut == "random":
+            corner = random_corner(room, self.config.block_voxels, rng)
+        return cut_block(room, corner, self.config.block_voxels)

@@ -1,0 +1,33 @@
+"""register: the distilled student becomes a version in the model registry, and champion if it beats the champion."""
+
+from __future__ import annotations
+
+import shutil
+
+from roomseg.config import RegisterConfig
+from roomseg.ports import StageContext
+from roomseg.stages.outputs import add_json
+
+MODEL_FILES = ("model.safetensors", "model.json")
+
+
+def run(config: RegisterConfig, ctx: StageContext) -> dict[str, float]:
+    """Register; writes ``registered.json`` with name, version, and whether it is the champion now."""
+    distilled, evaluation = ctx.inputs["distilled"], ctx.inputs["evaluation"]
+    folder = ctx.work_dir / "model"
+    folder.mkdir(exist_ok=True)
+    for name in MODEL_FILES:
+        shutil.copyfile(distilled.path(name), folder / name)
+    champion = ctx.registry.champion(config.model_name)
+    tags = {"distilled": distilled.digest, "evaluation": evaluation.digest}
+    version = ctx.registry.register(config.model_name, folder, evaluation.scores, tags)
+    wins = champion is None or champion[0] == version or beats(evaluation.scores, champion[1], config.min_gain)
+    if wins:
+        ctx.registry.promote(config.model_name, version)
+    add_json(ctx, "registered.json", {"name": config.model_name, "version": version, "champion": wins})
+    return {"version": float(version), "champion": float(wins)}
+
+
+def beats(scores: dict[str, float], champion: dict[str, float], min_gain: float) -> bool:
+    """Whether the distilled student's mIoU on its test rooms is above the champion's by ``min_gain``."""
+    return scores["distilled_miou"] > champion["distilled_miou"] + min_gain

@@ -1,0 +1,79 @@
+"""A room whose signed distance is known exactly, as cameras inside it would see it, and a report about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from roomseg.data.rooms import TSDF_STEPS
+from roomseg.labels import class_id
+from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+
+VOXEL_M, TRUNCATION_VOXELS, MARGIN_VOXELS = 0.04, 5, 10
+
+
+@dataclass(frozen=True)
+class Box:
+    label: str
+    color: tuple[int, int, int]
+    low_m: tuple[float, float, float]
+    high_m: tuple[float, float, float]
+
+
+FURNITURE = (
+    Box("bed", (190, 70, 60), (0.3, 0.2, 0.0), (1.9, 2.3, 0.5)),
+    Box("wardrobe", (120, 85, 60), (3.6, 0.5, 0.0), (4.2, 2.1, 2.1)),
+    Box("table", (200, 160, 100), (2.2, 2.5, 0.0), (3.4, 3.1, 0.75)),
+    Box("chair", (60, 90, 150), (2.5, 1.7, 0.0), (2.95, 2.15, 0.9)),
+    Box("lamp", (250, 230, 140), (1.9, 1.5, 2.1), (2.2, 1.8, 2.4)),
+)
+SIZE_M = np.array([4.2, 3.4, 2.6])
+
+
+def box_distance(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:  # (..., 3) -> (...)
+    """Signed distance to a box, negative inside."""
+    outside = np.maximum(low - points, points - high)
+    return np.linalg.norm(np.maximum(outside, 0), axis=-1) + np.minimum(outside.max(axis=-1), 0)
+
+
+def synthetic_room(room_id: str = "room-1") -> RoomPicture:
+    shape = np.ceil(SIZE_M / VOXEL_M).astype(int) + 2 * MARGIN_VOXELS
+    points = (np.indices(shape).transpose(1, 2, 3, 0) - MARGIN_VOXELS) * VOXEL_M  # (X, Y, Z, 3)
+    walls = -box_distance(points, np.zeros(3), SIZE_M)
+    solids = [box_distance(points, np.array(b.low_m), np.array(b.high_m)) for b in FURNITURE]
+    nearest = np.argmin([walls, *solids], axis=0)
+    distance = np.minimum.reduce([walls, *solids]) / (VOXEL_M * TRUNCATION_VOXELS)
+    unseen = distance <= -1
+    tsdf = np.where(unseen, TSDF_STEPS, np.round(np.clip(distance, -1, 1) * TSDF_STEPS)).astype(np.int8)
+    filled = tsdf < TSDF_STEPS
+    truth = np.zeros(shape, np.uint8)
+    rgb = np.zeros((*shape, 3), np.uint8)
+    shell_labels, shell_colors = _shell(points)
+    labels = [shell_labels, *(np.full(shape, class_id(b.label)) for b in FURNITURE)]
+    colors = [shell_colors, *(np.broadcast_to(b.color, (*shape, 3)) for b in FURNITURE)]
+    for index, (label, color) in enumerate(zip(labels, colors, strict=True)):
+        here = filled & (nearest == index)
+        truth[here], rgb[here] = label[here], color[here]
+    return RoomPicture(room_id, "bedroom", tsdf, rgb, truth, _prediction(truth), VOXEL_M, 0.4321)
+
+
+def _shell(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and colours of the walls' voxels: the class of the nearest of the six sides."""
+    gap = np.stack([points, SIZE_M - points], axis=-1)  # (X, Y, Z, 3, 2)
+    vertical = gap[..., :2, :].min(axis=(-1, -2))
+    floor = gap[..., 2, 0] <= np.minimum(vertical, gap[..., 2, 1])
+    ceiling = gap[..., 2, 1] < np.minimum(vertical, gap[..., 2, 0])
+    label = np.where(floor, class_id("floor"), np.where(ceiling, class_id("ceiling"), class_id("wall")))
+    plank = (0.85 + 0.15 * ((points[..., :1] / 0.2).astype(int) % 2)) * np.array([176, 135, 92])
+    color = np.where(floor[..., None], plank, np.where(ceiling[..., None], (245, 245, 245), (214, 208, 196)))
+    return label, color
+
+
+def _prediction(truth: np.ndarray) -> np.ndarray:
+    """The truth with one class confused and a corner of the room wrong."""
+    prediction = truth.copy()
+    prediction[truth == class_id("chair")] = class_id("stool")
+    corner = prediction[:, :45, 40:]
+    corner[corner == class_id("wall")] = class_id("wardrobe")
+    return prediction

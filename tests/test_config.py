@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from roomseg.config import fingerprint_fields, override, parse_section
+from roomseg.errors import UsageError
+from roomseg.profiles import demo, paper, profile
+
+
+def test_paper_holds_the_numbers_of_the_paper():
+    config = paper()
+    assert (config.render.train_rooms, config.render.val_rooms, config.render.test_rooms) == (5325, 297, 295)
+    assert config.render.voxel_m == 0.04
+    assert config.render.camera_height_m == (1.4, 1.8)
+    assert config.render.panorama_height == 512
+    assert config.teacher.epochs == 200
+    assert (config.pretrain.block_voxels, config.pretrain.batch, config.pretrain.lr) == (128, 8, 1e-3)
+    assert (config.distill.iterations, config.distill.validate_every, config.distill.tau) == (45_000, 1_500, 20)
+    assert (config.distill.weight, config.distill.solid_angle, config.pretrain.void_weight) == (1.0, False, 1.0)
+
+
+def test_demo_changes_only_what_it_says():
+    assert demo().render.voxel_m == paper().render.voxel_m
+    assert demo().distill.tau == paper().distill.tau
+    assert demo().profile == "demo"
+
+
+def test_unknown_profile_is_named():
+    with pytest.raises(UsageError, match="unknown profile 'nope'; there are demo and paper"):
+        profile("nope")
+
+
+def test_override_changes_one_value():
+    changed = override(demo(), ["teacher.epochs=3", 'render.room_types=["bedroom"]', "teacher.backbone=tiny"])
+    assert changed.teacher.epochs == 3
+    assert changed.render.room_types == ("bedroom",)
+    assert changed.teacher.backbone == "tiny"
+    assert changed.pretrain == demo().pretrain
+
+
+def test_overrides_that_hold_only_together():
+    changed = override(demo(), ["render.room_size_m=[8,9]", "register.model_name=other"])
+    assert changed.render.room_size_m == (8, 9)
+    assert changed.section("register").model_name == "other"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("teacher.epoch=3", "teacher has no 'epoch'; did you mean 'epochs'?"),
+        ("teachr.epochs=3", "unknown section 'teachr'; did you mean 'teacher'?"),
+        ("teacher.epochs=0", "epochs: Input should be greater than 0 (got 0)"),
+        ("teacher.epochs=many", "got 'many'"),
+        ("teacher.epochs", "expected SECTION.KEY=VALUE"),
+        ("epochs=3", "expected SECTION.KEY=VALUE"),
+        ("distill.tau=NaN", "finite"),
+        ("render.room_size_m=[3,2]", "expected 0 < low <= high"),
+        ("pretrain.block_voxels=100", "multiple of 64"),
+    ],
+)
+def test_bad_overrides_are_refused_in_one_line(setting, words):
+    with pytest.raises(UsageError) as caught:
+        override(demo(), [setting])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sections_survive_json():
+    for name in ("render", "teacher", "pretrain", "distill", "evaluate", "register"):
+        section = demo().section(name)
+        assert parse_section(name, section.model_dump_json()) == section
+    with pytest.raises(UsageError, match="configuration of teacher"):
+        parse_section("teacher", "{")
+
+
+def test_how_to_run_is_not_in_the_fingerprint():
+    few = override(demo(), ["render.workers=1"]).render
+    many = override(demo(), ["render.workers=8", "render.furniture_dir=elsewhere"]).render
+    assert fingerprint_fields(few) == fingerprint_fields(many)
+    assert fingerprint_fields(few) != fingerprint_fields(override(demo(), ["render.seed=1"]).render)
+    json.dumps(fingerprint_fields(few))
+
+
+def test_run_id_names_profile_and_values():
+    assert demo().run_id == demo().run_id
+    assert demo().run_id.startswith("demo-")
+    assert override(demo(), ["teacher.seed=1"]).run_id != demo().run_id
