@@ -87,7 +87,10 @@ def run_local(config: PipelineConfig, store: str, tracking_uri: str, verbose: bo
     from roomseg.runtime.summary import print_summary
 
     root = Path(store) / "kfp" if "://" not in store else Path("roomseg-kfp")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--store {store}: cannot write there ({error.strerror}); choose another folder") from None
     warnings.filterwarnings("ignore", message="You may be attemping to run a task", category=RuntimeWarning)
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
     pipeline = build_pipeline(config, store, tracking_uri, config.run_id)

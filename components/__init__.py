@@ -1,1 +1,1 @@
-"""The KFP components, one file a stage: typed ports, then ``run_component``. ``pipeline.py`` gives them their images."""
+"""The KFP components, one file a stage: typed ports, then ``run_component``; ``pipeline.py`` names their images."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -104,7 +103,7 @@ def register(
 @app.command()
 def ui(store: Store = DEFAULT_STORE, port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Show runs and models of a store's folder in MLflow's web page, on this machine only."""
-    from roomseg.runtime.tracking import default_tracking_uri
+    from roomseg.runtime.tracking import default_tracking_uri, serve_ui
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,9 +111,7 @@ def ui(store: Store = DEFAULT_STORE, port: Annotated[int, typer.Option(min=1, ma
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise UserError(f"port {port} is in use; give another one by --port") from None
-    server = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    uri = default_tracking_uri(store)
-    os.execv(sys.executable, [sys.executable, "-m", *server, "--backend-store-uri", uri])
+    serve_ui(default_tracking_uri(store), port)
 
 
 def _run(stage: str, profile: str, settings: list[str] | None, store: str, tracking_uri: str) -> None:

@@ -12,6 +12,8 @@ from typing import Self
 
 import numpy as np
 
+Lens = tuple[float, float, float, float]  # fx, fy, cx, cy
+
 WORLD_UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -33,7 +35,7 @@ class Pinhole:
         return cls(width, height, focal, focal, 0.5 * width, 0.5 * height)
 
     @property
-    def lens(self) -> tuple[float, float, float, float]:
+    def lens(self) -> Lens:
         return float(self.fx), float(self.fy), float(self.cx), float(self.cy)
 
     def rays(self) -> np.ndarray:  # (H, W, 3) float64

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh as EmbreeMesh
-from numba import njit
 
 from roomseg.geometry.equirect import directions
+from roomseg.geometry.kernels import kernel
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.geometry.raster import PackedMesh, pack_mesh, surface_color
 
 AMBIENT = 0.45  # linear light where nothing occludes
-LAMP = 1.1  # linear light at the lamp, facing it
+LAMP = 1.0  # linear light at the lamp, facing it
+EXPOSURE = 1.7  # of the film: 1 - exp(-exposure x light), so that nothing is burnt out
 LAMP_HALF_M = 2.5  # distance at which the lamp's light has fallen to a half
 LAMP_RADIUS_M = 0.15  # gives shadows a soft border
 LAMP_BELOW_CEILING_M = 0.3
@@ -125,8 +126,10 @@ def _sampled_light(
     return np.stack([ambient.reshape(n, OCCLUSION_RAYS).mean(axis=1), lit], axis=-1).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _spread(sample, face, depth, point, normal, out):  # type: ignore[no-untyped-def]
+@kernel
+def _spread(
+    sample: np.ndarray, face: np.ndarray, depth: np.ndarray, point: np.ndarray, normal: np.ndarray, out: np.ndarray
+) -> None:
     """Fill ``out`` (H, 2H, 2) with means of ``sample`` (H/2, H, 2), taken at every second row and column.
 
     Only samples count whose surface continues the pixel's: a similar normal, near its plane.
@@ -151,7 +154,9 @@ def _spread(sample, face, depth, point, normal, out):  # type: ignore[no-untyped
             out[row, col, 0], out[row, col, 1] = first / count, second / count
 
 
-def _light(scene: rtcore_scene.EmbreeScene, surface: _Surface, camera_m: np.ndarray, seed: int) -> np.ndarray:  # (H, 2H)
+def _light(
+    scene: rtcore_scene.EmbreeScene, surface: _Surface, camera_m: np.ndarray, seed: int
+) -> np.ndarray:  # (H, 2H)
     """Linear light on each pixel's surface, about 0..1."""
     lamp = _lamp_position(scene, surface, camera_m)
     lift = (0.001 + 1e-4 * surface.depth)[::2, ::2, None]  # single precision: off the surface, to the viewer's side
@@ -167,8 +172,15 @@ def _light(scene: rtcore_scene.EmbreeScene, surface: _Surface, camera_m: np.ndar
     return AMBIENT * free[..., 0] + LAMP * free[..., 1] * facing / (1 + square / LAMP_HALF_M**2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _paint(mesh, face, bary, footprint_m, brightness, rgb):  # type: ignore[no-untyped-def]
+@kernel
+def _paint(
+    mesh: PackedMesh,
+    face: np.ndarray,  # (H, 2H), as the next three
+    bary: np.ndarray,
+    footprint_m: np.ndarray,
+    brightness: np.ndarray,
+    rgb: np.ndarray,  # (H, 2H, 3) out
+) -> None:
     color = np.empty(3, np.float32)
     for row in range(face.shape[0]):
         for col in range(face.shape[1]):
@@ -176,20 +188,21 @@ def _paint(mesh, face, bary, footprint_m, brightness, rgb):  # type: ignore[no-u
             if f >= 0:
                 surface_color(mesh, f, bary[row, col, 0], bary[row, col, 1], footprint_m[row, col], color)
                 for channel in range(3):
-                    rgb[row, col, channel] = np.uint8(min(255.0, color[channel] * brightness[row, col] + 0.5))
+                    rgb[row, col, channel] = np.uint8(color[channel] * brightness[row, col] + 0.5)
 
 
 def render_panorama(mesh: TriangleMesh | PackedMesh, camera_m: np.ndarray, height: int, seed: int) -> PanoramaView:
     """The (H, 2H) panorama seen from ``camera_m`` (3,); ``height`` is even. The seed decides the grain of the shadows.
 
-    Light is added linearly, colours are sRGB: the light's gamma power multiplies them.
+    Light adds up linearly and colours are sRGB: what multiplies a colour is the exposed light to the gamma power.
     """
     assert height % 2 == 0, f"panorama height is {height}; expected an even number"
     packed = mesh if isinstance(mesh, PackedMesh) else pack_mesh(mesh)
     camera = np.asarray(camera_m, np.float64)
     scene = _scene(packed)
     surface = _primary(scene, packed, camera, height)
-    brightness = np.power(_light(scene, surface, camera, seed), np.float32(GAMMA))
+    light = _light(scene, surface, camera, seed)
+    brightness = np.power(1 - np.exp(-EXPOSURE * light), GAMMA, dtype=np.float32)
     facing = np.abs(np.einsum("hwc,hwc->hw", surface.normal, directions(height)))
     footprint_m = surface.depth * np.float32(np.pi / height) / np.sqrt(np.maximum(facing, 0.05))
     rgb = np.zeros((*surface.face.shape, 3), np.uint8)

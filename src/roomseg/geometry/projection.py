@@ -11,10 +11,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from roomseg.errors import UserError
 from roomseg.geometry.equirect import directions
+from roomseg.geometry.kernels import inlined_kernel, kernel
+
+Cell = tuple[int, int, int]  # its lowest voxel; also the shape of a volume
+Vector = tuple[float, float, float]
 
 SAMPLES_PER_CELL = 4
 BISECTIONS = 12  # of a quarter of a cell: 1e-4 voxels
@@ -37,8 +40,8 @@ class HitMap:
         return rays + np.asarray(camera_voxel, np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _trilinear(tsdf, cell, camera, ray, t):  # type: ignore[no-untyped-def]
+@inlined_kernel
+def _trilinear(tsdf: np.ndarray, cell: Cell, camera: Vector, ray: Vector, t: float) -> float:
     """The TSDF at camera + t ray, which lies in ``cell`` but for rounding."""
     i, j, k = cell
     x = min(1.0, max(0.0, camera[0] + t * ray[0] - i))
@@ -51,8 +54,10 @@ def _trilinear(tsdf, cell, camera, ray, t):  # type: ignore[no-untyped-def]
     return low * (1 - x) + high * x
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _crossing(tsdf, cell, camera, ray, enter, leave, was_free):  # type: ignore[no-untyped-def]
+@kernel
+def _crossing(
+    tsdf: np.ndarray, cell: Cell, camera: Vector, ray: Vector, enter: float, leave: float, was_free: bool
+) -> tuple[float, bool]:
     """(t of the first change from + to - in the cell, or -1; whether the ray leaves it in front of a surface)."""
     before = enter
     for n in range(SAMPLES_PER_CELL + 1):
@@ -71,8 +76,8 @@ def _crossing(tsdf, cell, camera, ray, enter, leave, was_free):  # type: ignore[
     return -1.0, was_free
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _nearest_observed(tsdf, cell, camera, ray, t):  # type: ignore[no-untyped-def]
+@kernel
+def _nearest_observed(tsdf: np.ndarray, cell: Cell, camera: Vector, ray: Vector, t: float) -> int:
     """Flat index of the nearest corner of the cell within the truncation band; a crossing has at least one."""
     best, best_square = -1, FAR
     for corner in range(8):
@@ -84,8 +89,8 @@ def _nearest_observed(tsdf, cell, camera, ray, t):  # type: ignore[no-untyped-de
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _range_in(shape, camera, ray):  # type: ignore[no-untyped-def]
+@inlined_kernel
+def _range_in(shape: Cell, camera: Vector, ray: Vector) -> tuple[float, float]:
     """The t >= 0 at which the ray enters and leaves the box of all cells; leave < enter where it misses it."""
     enter, leave = 0.0, FAR
     for axis in range(3):
@@ -98,8 +103,8 @@ def _range_in(shape, camera, ray):  # type: ignore[no-untyped-def]
     return enter, leave
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _first_cell(shape, camera, ray, enter, axis):  # type: ignore[no-untyped-def]
+@inlined_kernel
+def _first_cell(shape: Cell, camera: Vector, ray: Vector, enter: float, axis: int) -> tuple[int, int, float, float]:
     """Along one axis: the first cell, the way to the next (-1, 0, 1), t at its far side and t between two sides."""
     cell = int(min(shape[axis] - 2.0, max(0.0, math.floor(camera[axis] + enter * ray[axis]))))
     if ray[axis] > 0.0:
@@ -109,8 +114,8 @@ def _first_cell(shape, camera, ray, enter, axis):  # type: ignore[no-untyped-def
     return cell, 0, FAR, FAR
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _cast(tsdf, near_surface, camera, ray):  # type: ignore[no-untyped-def]
+@kernel
+def _cast(tsdf: np.ndarray, near_surface: np.ndarray, camera: Vector, ray: Vector) -> tuple[int, float]:
     """(flat voxel index, distance in voxels) of what the ray sees, (-1, 0) if nothing."""
     shape = tsdf.shape
     t, leave = _range_in(shape, camera, ray)
@@ -138,8 +143,15 @@ def _cast(tsdf, near_surface, camera, ray):  # type: ignore[no-untyped-def]
     return -1, 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _cast_all(tsdf, near_surface, camera, rays, voxel, depth):  # type: ignore[no-untyped-def]
+@kernel
+def _cast_all(
+    tsdf: np.ndarray,  # (X, Y, Z) float32
+    near_surface: np.ndarray,  # (X-1, Y-1, Z-1) bool
+    camera: Vector,
+    rays: np.ndarray,  # (H, 2H, 3)
+    voxel: np.ndarray,  # (H, 2H) out
+    depth: np.ndarray,  # (H, 2H) out
+) -> None:
     for row in range(rays.shape[0]):
         for col in range(rays.shape[1]):
             ray = (np.float64(rays[row, col, 0]), np.float64(rays[row, col, 1]), np.float64(rays[row, col, 2]))

@@ -11,10 +11,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from roomseg.errors import UserError
-from roomseg.geometry.cameras import Pinhole
+from roomseg.geometry.cameras import Lens, Pinhole
+from roomseg.geometry.kernels import inlined_kernel, kernel
 from roomseg.geometry.mesh import TriangleMesh
 
 NEAR_M = 0.02
@@ -120,8 +120,8 @@ def _halved(image: np.ndarray, axis: int) -> np.ndarray:
     return (image.take(even, axis) + image.take(odd, axis)) / 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def surface_color(mesh, face, b1, b2, footprint_m, color):  # type: ignore[no-untyped-def]
+@inlined_kernel
+def surface_color(mesh: PackedMesh, face: int, b1: float, b2: float, footprint_m: float, color: np.ndarray) -> None:
     """Into ``color`` (3,) the unlit colour, 0..255, of a face at the barycentric weights b1, b2 of its corners 1 and 2.
 
     ``footprint_m`` is the width of the pixel on the surface: it chooses the texture's level, bilinear within it.
@@ -131,8 +131,8 @@ def surface_color(mesh, face, b1, b2, footprint_m, color):  # type: ignore[no-un
         for channel in range(3):
             color[channel] = mesh.color[face, channel]
         return
-    texels = max(1.0, footprint_m * mesh.texels_per_m[face])
-    level = min(int(math.log2(texels) + 0.5), MAX_LEVELS - 1)
+    shrink = max(1.0, footprint_m * mesh.texels_per_m[face])
+    level = min(int(math.log2(shrink) + 0.5), MAX_LEVELS - 1)
     start, h, w = mesh.level_start[t, level], mesh.level_size[t, level, 0], mesh.level_size[t, level, 1]
     b0 = 1.0 - b1 - b2
     u = b0 * mesh.uv[face, 0, 0] + b1 * mesh.uv[face, 1, 0] + b2 * mesh.uv[face, 2, 0]
@@ -142,14 +142,17 @@ def surface_color(mesh, face, b1, b2, footprint_m, color):  # type: ignore[no-un
     s, r = x - left, y - top
     col0, col1 = (left if left >= 0 else w - 1), (left + 1 if left + 1 < w else 0)
     row0, row1 = (top if top >= 0 else h - 1), (top + 1 if top + 1 < h else 0)
+    upper, lower, texture = start + row0 * w, start + row1 * w, mesh.texels
     for channel in range(3):
-        upper = (1 - s) * mesh.texels[start + row0 * w + col0, channel] + s * mesh.texels[start + row0 * w + col1, channel]
-        lower = (1 - s) * mesh.texels[start + row1 * w + col0, channel] + s * mesh.texels[start + row1 * w + col1, channel]
-        color[channel] = (1 - r) * upper + r * lower
+        above = (1 - s) * texture[upper + col0, channel] + s * texture[upper + col1, channel]
+        below = (1 - s) * texture[lower + col0, channel] + s * texture[lower + col1, channel]
+        color[channel] = (1 - r) * above + r * below
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill(corner, i, j, k, face, inverse_depth, face_of):  # type: ignore[no-untyped-def]
+@kernel
+def _fill(
+    corner: np.ndarray, i: int, j: int, k: int, face: int, inverse_depth: np.ndarray, face_of: np.ndarray
+) -> None:
     """Draw the screen triangle of the rows i, j, k of ``corner`` (n, 3): x, y in image coordinates and 1 / depth."""
     ax, ay, bx, by, cx, cy = corner[i, 0], corner[i, 1], corner[j, 0], corner[j, 1], corner[k, 0], corner[k, 1]
     height, width = inverse_depth.shape
@@ -178,8 +181,8 @@ def _fill(corner, i, j, k, face, inverse_depth, face_of):  # type: ignore[no-unt
                     face_of[row, col] = face
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _clip(points, lens, corner):  # type: ignore[no-untyped-def]
+@kernel
+def _clip(points: np.ndarray, lens: Lens, corner: np.ndarray) -> int:
     """Cut a camera-frame triangle at the near plane; its 0, 3 or 4 screen corners go to ``corner``. Returns how many.
 
     A cut is always computed from the corner in front to the one behind: faces with a common edge get the same point.
@@ -202,10 +205,20 @@ def _clip(points, lens, corner):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _to_camera(vertices, rotation, shift, lens, height, width, point, screen, outside):  # type: ignore[no-untyped-def]
+@kernel
+def _to_camera(
+    vertices: np.ndarray,  # (V, 3)
+    rotation: np.ndarray,  # (3, 3)
+    shift: np.ndarray,  # (3,)
+    lens: Lens,
+    size: tuple[int, int],  # height, width
+    point: np.ndarray,  # (V, 3) out
+    screen: np.ndarray,  # (V, 3) out
+    outside: np.ndarray,  # (V,) out
+) -> None:
     """Fill camera-frame points (V, 3), screen corners (V, 3) and, a bit a plane, what each vertex is outside of."""
     fx, fy, cx, cy = lens
+    height, width = size
     for i in range(len(vertices)):
         vx, vy, vz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
         x = rotation[0, 0] * vx + rotation[0, 1] * vy + rotation[0, 2] * vz + shift[0]
@@ -221,13 +234,20 @@ def _to_camera(vertices, rotation, shift, lens, height, width, point, screen, ou
         outside[i] = code
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _draw(vertices, faces, rotation, shift, lens, inverse_depth, face_of):  # type: ignore[no-untyped-def]
+@kernel
+def _draw(
+    vertices: np.ndarray,  # (V, 3)
+    faces: np.ndarray,  # (F, 3)
+    rotation: np.ndarray,  # (3, 3) world to camera
+    shift: np.ndarray,  # (3,) world to camera
+    lens: Lens,
+    inverse_depth: np.ndarray,  # (H, W) out, 1 / metres
+    face_of: np.ndarray,  # (H, W) out
+) -> None:
     """Into ``inverse_depth`` (H, W), 0 = none, and ``face_of`` (H, W), -1 = none: the nearest face of each pixel."""
-    height, width = inverse_depth.shape
     point, screen = np.empty((len(vertices), 3)), np.empty((len(vertices), 3))
     outside = np.empty(len(vertices), np.uint8)
-    _to_camera(vertices, rotation, shift, lens, height, width, point, screen, outside)
+    _to_camera(vertices, rotation, shift, lens, inverse_depth.shape, point, screen, outside)
     corner, triangle = np.empty((4, 3)), np.empty((3, 3))
     for face in range(len(faces)):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -241,8 +261,10 @@ def _draw(vertices, faces, rotation, shift, lens, inverse_depth, face_of):  # ty
             _fill(screen, a, b, c, face, inverse_depth, face_of)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shade(mesh, pose, lens, inverse_depth, face_of, rgb, depth, label):  # type: ignore[no-untyped-def]
+@kernel
+def _shade(
+    mesh: PackedMesh, pose: np.ndarray, lens: Lens, inverse_depth: np.ndarray, face_of: np.ndarray, frame: Frame
+) -> None:
     fx, fy, cx, cy = lens
     height, width = face_of.shape
     color = np.empty(3, np.float32)
@@ -252,17 +274,17 @@ def _shade(mesh, pose, lens, inverse_depth, face_of, rgb, depth, label):  # type
             if face < 0:
                 continue
             z = 1.0 / inverse_depth[row, col]
-            depth[row, col], label[row, col] = z, mesh.label[face]
+            frame.depth[row, col], frame.label[row, col] = z, mesh.label[face]
             b1, b2 = 0.0, 0.0
             if mesh.texture[face] >= 0:
                 b1, b2 = _barycentric(mesh, face, pose, (col + 0.5 - cx) / fx * z, (row + 0.5 - cy) / fy * z, z)
             surface_color(mesh, face, b1, b2, z / fx, color)
             for channel in range(3):
-                rgb[row, col, channel] = np.uint8(color[channel] * mesh.shade[face] + 0.5)
+                frame.rgb[row, col, channel] = np.uint8(color[channel] * mesh.shade[face] + 0.5)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _barycentric(mesh, face, pose, x, y, z):  # type: ignore[no-untyped-def]
+@inlined_kernel
+def _barycentric(mesh: PackedMesh, face: int, pose: np.ndarray, x: float, y: float, z: float) -> tuple[float, float]:
     """Weights of the corners 1 and 2 of the face at a camera-frame point on it: exact, so perspective-correct."""
     a, b, c = mesh.faces[face, 0], mesh.faces[face, 1], mesh.faces[face, 2]
     uu, uv, vv, up, vp = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -286,5 +308,5 @@ def render_frame(mesh: PackedMesh, camera: Pinhole, pose: np.ndarray) -> Frame:
     inverse_depth, face_of = np.zeros(size, np.float32), np.full(size, -1, np.int32)
     _draw(mesh.vertices, mesh.faces, rotation, shift, camera.lens, inverse_depth, face_of)
     frame = Frame(np.zeros((*size, 3), np.uint8), np.zeros(size, np.float32), np.zeros(size, np.uint8))
-    _shade(mesh, pose, camera.lens, inverse_depth, face_of, frame.rgb, frame.depth, frame.label)
+    _shade(mesh, pose, camera.lens, inverse_depth, face_of, frame)
     return frame

@@ -8,12 +8,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from roomseg.errors import UserError
-from roomseg.geometry.cameras import Pinhole
+from roomseg.geometry.cameras import Lens, Pinhole
+from roomseg.geometry.kernels import inlined_kernel, kernel
 from roomseg.geometry.raster import Frame
 from roomseg.labels import N_CLASSES
+
+Vector = tuple[float, float, float]
 
 STEPS = 127  # of the int8 planes: 127 = +1 = empty or unseen, 0 = surface, -127 = behind by the truncation
 
@@ -23,7 +25,7 @@ class TsdfVolume:
     """Running sums; voxel (i, j, k) is the sample at ``origin_m + voxel_m * (i, j, k)``. ``integrate`` adds in place.
 
     Votes are exact, one plane a class: neighbours mostly vote for the same class, so a frame writes along few planes,
-    and the system gives memory only to the pages of a class that were written (30 classes x 1.5 M voxels: 90 MB at most).
+    and the system gives memory only to pages that were written (30 classes of 1.5 M voxels: 90 MB at most).
     """
 
     origin_m: np.ndarray  # (3,) float64
@@ -59,8 +61,8 @@ def empty_volume(
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _cut(start, slope, low, high):  # type: ignore[no-untyped-def]
+@inlined_kernel
+def _cut(start: float, slope: float, low: float, high: float) -> tuple[float, float]:
     """The part of the interval [low, high] of k in which start + slope k >= 0."""
     if slope > 0.0:
         return max(low, -start / slope), high
@@ -69,10 +71,13 @@ def _cut(start, slope, low, high):  # type: ignore[no-untyped-def]
     return (low, high) if start >= 0.0 else (1.0, 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _visible_part(p, d, lens, width, height, farthest_m, n):  # type: ignore[no-untyped-def]
+@kernel
+def _visible_part(
+    p: Vector, d: Vector, lens: Lens, size: tuple[int, int], farthest_m: float, n: int
+) -> tuple[int, int]:
     """First and last k, give or take one, at which the line p + k d of camera-frame points may fall into the image."""
     fx, fy, cx, cy = lens
+    height, width = size
     low, high = _cut(p[2], d[2], 0.0, n - 1.0)
     low, high = _cut(farthest_m - p[2], -d[2], low, high)
     low, high = _cut(fx * p[0] + cx * p[2], fx * d[0] + cx * d[2], low, high)
@@ -82,9 +87,19 @@ def _visible_part(p, d, lens, width, height, farthest_m, n):  # type: ignore[no-
     return max(0, math.floor(low) - 1), min(n - 1, math.ceil(high) + 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _integrate(distance, weight, color, votes, frame, lens, corner, steps, truncation_m, farthest_m):  # type: ignore[no-untyped-def]
-    """``corner`` (3,) is voxel (0, 0, 0) in the camera's frame, ``steps`` (3, 3) the way to the next along each axis."""
+@kernel
+def _integrate(
+    distance: np.ndarray,  # (X, Y, Z) in place, as the next three
+    weight: np.ndarray,  # (X, Y, Z)
+    color: np.ndarray,  # (X, Y, Z, 3)
+    votes: np.ndarray,  # (K, X, Y, Z)
+    frame: Frame,
+    lens: Lens,
+    corner: np.ndarray,  # (3,) voxel (0, 0, 0) in the camera's frame
+    steps: np.ndarray,  # (3, 3) the way to the next voxel along each axis
+    truncation_m: float,
+    farthest_m: float,
+) -> None:
     fx, fy, cx, cy = lens
     height, width = frame.depth.shape
     line_step = (steps[2, 0], steps[2, 1], steps[2, 2])
@@ -93,7 +108,7 @@ def _integrate(distance, weight, color, votes, frame, lens, corner, steps, trunc
             px = corner[0] + i * steps[0, 0] + j * steps[1, 0]
             py = corner[1] + i * steps[0, 1] + j * steps[1, 1]
             pz = corner[2] + i * steps[0, 2] + j * steps[1, 2]
-            first, last = _visible_part((px, py, pz), line_step, lens, width, height, farthest_m, distance.shape[2])
+            first, last = _visible_part((px, py, pz), line_step, lens, frame.depth.shape, farthest_m, distance.shape[2])
             for k in range(first, last + 1):
                 z = pz + k * line_step[2]
                 if z <= 0.0:

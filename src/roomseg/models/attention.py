@@ -31,13 +31,12 @@ class _CpuAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, qkv, bias):  # type: ignore[no-untyped-def]
         qkv, bias = qkv.contiguous(), bias.contiguous()
-        out, normaliser = cpu_attention.forward(qkv.numpy(), bias.numpy())
-        out = torch.from_numpy(out)
-        ctx.save_for_backward(qkv, bias, out, torch.from_numpy(normaliser))
+        out, normaliser = (torch.from_numpy(a) for a in cpu_attention.forward(qkv.numpy(), bias.numpy()))
+        ctx.save_for_backward(qkv, bias, out, normaliser)
         return out
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        saved = [t.numpy() for t in ctx.saved_tensors]
-        d_qkv, d_bias = cpu_attention.backward(*saved, gradient.contiguous().numpy())
+        arrays = [t.contiguous().numpy() for t in (*ctx.saved_tensors, gradient)]
+        d_qkv, d_bias = cpu_attention.backward(*arrays)
         return torch.from_numpy(d_qkv), torch.from_numpy(d_bias)

@@ -88,15 +88,16 @@ def _cross_entropy(coarse, x, weight, bias, target, class_weight, d_gaps, d_head
             for j in range(size_y):
                 _fill_row(coarse[b], x[b], weight, bias, i, j, line, row)
                 losses[b, gap] += _row_loss(row, target[b, i, j], class_weight, top)
-                _row_head_gradient(row, x[b, :, i, j], d_heads[b, gap])
+                _row_head_gradient(row, x[b], i, j, d_heads[b, gap])
                 _row_gap_gradient(row, i, j, line, d_gaps[b, gap])
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST_MATH, cache=True)
 def _fill_row(coarse, x, weight, bias, i, j, line, row):  # type: ignore[no-untyped-def]
     """The logits of the voxels (i, j, :), with garbage in the half cells before and after."""
     classes, cells_z = coarse.shape[0], coarse.shape[3]
     size_z = x.shape[3]
+    c0, c1, c2, c3 = x[0, i, j], x[1, i, j], x[2, i, j], x[3, i, j]
     x0, x1, wx = _axis_taps(i, coarse.shape[1])
     y0, y1, wy = _axis_taps(j, coarse.shape[2])
     one = np.float32(1)
@@ -115,27 +116,30 @@ def _fill_row(coarse, x, weight, bias, i, j, line, row):  # type: ignore[no-unty
             low, rise = line[k, m] + bias[k], line[k, m + 1] - line[k, m]
             for p in range(SCALE):
                 row[k, m * SCALE + p] = low + rise * _TAPS[p]
+        logits = row[k, HALF : HALF + size_z]
         v0, v1, v2, v3 = weight[k, 0], weight[k, 1], weight[k, 2], weight[k, 3]
         for z in range(size_z):
-            row[k, HALF + z] += v0 * x[0, i, j, z] + v1 * x[1, i, j, z] + v2 * x[2, i, j, z] + v3 * x[3, i, j, z]
+            logits[z] += v0 * c0[z] + v1 * c1[z] + v2 * c2[z] + v3 * c3[z]
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST_MATH, cache=True)
 def _row_loss(row, target, class_weight, top):  # type: ignore[no-untyped-def]
     """The row's summed loss; the logits in ``row`` are replaced by their gradients, the half cells by zeros."""
-    classes, size_z = row.shape[0], row.shape[1] - SCALE
+    classes, size_z = row.shape[0], len(top)
     top[:] = row[0, HALF : HALF + size_z]
     for k in range(1, classes):
+        logits = row[k, HALF : HALF + size_z]
         for z in range(size_z):
-            top[z] = max(top[z], row[k, HALF + z])
+            top[z] = max(top[z], logits[z])
     loss = 0.0
     for z in range(size_z):
         loss -= class_weight[target[z]] * (row[target[z], HALF + z] - top[z])
     total = np.zeros(size_z, np.float32)
     for k in range(classes):
+        logits = row[k, HALF : HALF + size_z]
         for z in range(size_z):
-            e = exp_f32(row[k, HALF + z] - top[z])
-            row[k, HALF + z] = e
+            e = exp_f32(logits[z] - top[z])
+            logits[z] = e
             total[z] += e
     for z in range(size_z):
         loss += class_weight[target[z]] * np.log(total[z])
@@ -143,24 +147,26 @@ def _row_loss(row, target, class_weight, top):  # type: ignore[no-untyped-def]
     for k in range(classes):
         row[k, :HALF] = 0
         row[k, HALF + size_z :] = 0
+        shares = row[k, HALF : HALF + size_z]
         for z in range(size_z):
-            row[k, HALF + z] *= total[z]
+            shares[z] *= total[z]
     for z in range(size_z):
         row[target[z], HALF + z] -= class_weight[target[z]]
     return loss
 
 
-@numba.njit(inline="always")
-def _row_head_gradient(row, x, d_head):  # type: ignore[no-untyped-def]
+@numba.njit(fastmath=FAST_MATH, cache=True)
+def _row_head_gradient(row, x, i, j, d_head):  # type: ignore[no-untyped-def]
+    x0, x1, x2, x3 = x[0, i, j], x[1, i, j], x[2, i, j], x[3, i, j]
     for k in range(row.shape[0]):
+        values = row[k, HALF : HALF + len(x0)]
         g0, g1, g2, g3, g = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        for z in range(x.shape[1]):
-            value = row[k, HALF + z]
-            g0 += value * x[0, z]
-            g1 += value * x[1, z]
-            g2 += value * x[2, z]
-            g3 += value * x[3, z]
-            g += value
+        for z in range(len(x0)):
+            g0 += values[z] * x0[z]
+            g1 += values[z] * x1[z]
+            g2 += values[z] * x2[z]
+            g3 += values[z] * x3[z]
+            g += values[z]
         d_head[k, 0] += g0
         d_head[k, 1] += g1
         d_head[k, 2] += g2
@@ -168,7 +174,7 @@ def _row_head_gradient(row, x, d_head):  # type: ignore[no-untyped-def]
         d_head[k, 4] += g
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST_MATH, cache=True)
 def _row_gap_gradient(row, i, j, line, d_gap):  # type: ignore[no-untyped-def]
     """Add the row's gradient, taken back along Z, Y and X, to the planes of cells below and above the gap."""
     cells_z = d_gap.shape[3]
@@ -194,7 +200,7 @@ def _row_gap_gradient(row, i, j, line, d_gap):  # type: ignore[no-untyped-def]
             d_gap[1, k, y1, m] += wx * wy * g
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST_MATH, cache=True)
 def _axis_taps(voxel, cells):  # type: ignore[no-untyped-def]
     """The cells below and above a voxel (the same one at the ends) and the upper one's weight."""
     upper = (voxel + HALF) // SCALE

@@ -66,7 +66,9 @@ class Student(nn.Module):
         Raises ValueError unless X, Y and Z are multiples of 64 (see ``pad_with_empty``).
         """
         if x.dim() != 5 or x.shape[1] != CHANNELS or any(n % MULTIPLE for n in x.shape[2:]):
-            raise ValueError(f"got an input of shape {tuple(x.shape)}; expected (B, 4, X, Y, Z), multiples of {MULTIPLE}")
+            raise ValueError(
+                f"got an input of shape {tuple(x.shape)}; expected (B, 4, X, Y, Z), multiples of {MULTIPLE}"
+            )
         tokens, sizes = self.encoder(x)  # (B, N, 2 D)
         logits = F.linear(self.decoder.head(tokens), self.output.weight[:, : self.classes])
         return logits.to(x.dtype).transpose(1, 2).unflatten(2, sizes).contiguous()
@@ -103,9 +105,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(width, classes)
 
 
-def build_student(
-    variant: str, classes: int = 30, skip: bool = True, drop_path: float = 0.2, seed: int = 0
-) -> Student:
+def build_student(variant: str, classes: int = 30, skip: bool = True, drop_path: float = 0.2, seed: int = 0) -> Student:
     """A student with initial weights that depend on ``seed`` alone; raises UserError for an unknown variant."""
     if variant not in VARIANTS:
         raise UserError(f"student variant {variant!r} is unknown; choose one of {', '.join(VARIANTS)}")

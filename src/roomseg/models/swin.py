@@ -1,7 +1,7 @@
 """A 3D Swin Transformer: attention inside windows of 8^3 tokens, every second block with windows moved by 4.
 
-Tokens are flat, (B, N, C) in C order of a grid ``sizes`` = (n0, n1, n2). Legend of shapes: B batch, N tokens, C channels,
-W windows, T tokens in a window, H heads, D channels in a head. Source: Video Swin Transformer with cubic merging
+Tokens are flat, (B, N, C) in C order of a grid ``sizes`` = (n0, n1, n2). Legend of shapes: B batch, N tokens,
+C channels, W windows, T tokens in a window, H heads, D channels in a head. Source: Video Swin Transformer with cubic merging
 (paper, section 3.1).
 """
 
@@ -64,9 +64,7 @@ class PatchEmbed(nn.Module):
 class Stage(nn.Module):
     def __init__(self, width: int, heads: int, drop_paths: list[float], merge: bool) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            Block(width, heads, rate, shifted=bool(i % 2)) for i, rate in enumerate(drop_paths)
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, rate, shifted=bool(i % 2)) for i, rate in enumerate(drop_paths))
         self.downsample = Merging(width) if merge else None
 
     def forward(self, x: Tensor, sizes: Sizes) -> tuple[Tensor, Sizes]:
@@ -116,6 +114,8 @@ class DropPath(nn.Module):
 
 
 class WindowAttention(nn.Module):
+    relative_position_index: Tensor
+
     def __init__(self, width: int, heads: int, shifted: bool) -> None:
         super().__init__()
         self.heads, self.shifted = heads, shifted

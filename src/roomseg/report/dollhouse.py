@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
+
+from roomseg.geometry.kernels import kernel
 
 EMPTY = 127.0  # int8 TSDF that says empty or unseen
 SUPERSAMPLING = 2
@@ -107,7 +108,7 @@ def _framing(tsdf: np.ndarray, axes: np.ndarray, size: tuple[int, int]) -> tuple
     return np.array([middle[0], middle[1], depth]) @ axes, float(max(extent[0] / size[1], extent[1] / size[0]))
 
 
-@numba.njit(nogil=True)
+@kernel
 def _sample(tsdf: np.ndarray, x: float, y: float, z: float) -> float:
     """Trilinear TSDF in int8 steps; empty outside."""
     nx, ny, nz = tsdf.shape
@@ -123,7 +124,7 @@ def _sample(tsdf: np.ndarray, x: float, y: float, z: float) -> float:
     return low * (1 - fx) + (near * (1 - fy) + side * fy) * fx
 
 
-@numba.njit(nogil=True)
+@kernel
 def _nearest_filled(tsdf: np.ndarray, x: float, y: float, z: float) -> tuple[int, int, int]:
     """Of the eight voxels around a point, the filled one that is nearest, the surface's own before deeper ones."""
     i, j, k = int(x), int(y), int(z)
@@ -136,7 +137,7 @@ def _nearest_filled(tsdf: np.ndarray, x: float, y: float, z: float) -> tuple[int
     return bi, bj, bk
 
 
-@numba.njit(nogil=True)
+@kernel
 def _gradient(tsdf: np.ndarray, x: float, y: float, z: float, h: float) -> tuple[float, float, float]:
     """Central differences, TSDF steps a voxel."""
     gx = _sample(tsdf, x + h, y, z) - _sample(tsdf, x - h, y, z)
@@ -145,43 +146,50 @@ def _gradient(tsdf: np.ndarray, x: float, y: float, z: float, h: float) -> tuple
     return gx / (2 * h), gy / (2 * h), gz / (2 * h)
 
 
-@numba.njit(nogil=True)
+@kernel
 def _march(
     tsdf: np.ndarray,
-    shell: np.ndarray,
     start: np.ndarray,  # (3,)
     direction: np.ndarray,  # (3,)
     reach: float,
-    shell_counts: bool,
+    inside: bool,  # the start lies in the room
     hit: np.ndarray,  # (3,) out
-) -> bool:
-    """The first crossing from free to solid that is to be drawn; ``shell_counts`` False looks for furniture only."""
-    t, before, t_before = 0.0, EMPTY, 0.0
+) -> int:
+    """SURFACE: the first true crossing from free to solid once in the room; SKIN: only edges of the unseen; NOTHING."""
+    t, before, t_before, found = 0.0, EMPTY, 0.0, NOTHING
+    point = np.empty(3)
     while t < reach:
-        value = _sample(
-            tsdf, start[0] + t * direction[0], start[1] + t * direction[1], start[2] + t * direction[2]
-        )
+        value = _sample(tsdf, start[0] + t * direction[0], start[1] + t * direction[1], start[2] + t * direction[2])
         if value <= 0 < before:
-            low, high = t_before, t
-            for _ in range(8):
-                middle = (low + high) / 2
-                hit[:] = start + middle * direction
-                if _sample(tsdf, hit[0], hit[1], hit[2]) > 0:
-                    low = middle
-                else:
-                    high = middle
-            i, j, k = _nearest_filled(tsdf, hit[0], hit[1], hit[2])
-            if not shell[i, j, k]:
-                return True
-            gx, gy, gz = _gradient(tsdf, hit[0], hit[1], hit[2], 0.5)
-            if shell_counts and math.sqrt(gx * gx + gy * gy + gz * gz) < JUMP:
-                return True
+            _bisect(tsdf, start, direction, t_before, t, point)
+            gx, gy, gz = _gradient(tsdf, point[0], point[1], point[2], 0.5)
+            if math.sqrt(gx * gx + gy * gy + gz * gz) >= JUMP:
+                if found == NOTHING:
+                    hit[:] = point
+                found = SKIN
+            elif inside or found == SKIN:
+                hit[:] = point
+                return SURFACE
         before, t_before = value, t
-        t += max(0.5, 2.0 * value / EMPTY)
-    return False
+        t += max(0.5, STRIDE * value / EMPTY)
+    return found
 
 
-@numba.njit(nogil=True)
+@kernel
+def _bisect(
+    tsdf: np.ndarray, start: np.ndarray, direction: np.ndarray, low: float, high: float, point: np.ndarray
+) -> None:
+    """The zero crossing between two distances along a ray."""
+    for _ in range(7):
+        middle = (low + high) / 2
+        point[:] = start + middle * direction
+        if _sample(tsdf, point[0], point[1], point[2]) > 0:
+            low = middle
+        else:
+            high = middle
+
+
+@kernel
 def _open_sky(tsdf: np.ndarray, hit: np.ndarray, normal: np.ndarray, slope: float) -> float:
     """1 in the open, less in corners: how much nearer the next surface is than a lone plane would be."""
     shade = 1.0
@@ -192,7 +200,7 @@ def _open_sky(tsdf: np.ndarray, hit: np.ndarray, normal: np.ndarray, slope: floa
     return shade
 
 
-@numba.njit(nogil=True)
+@kernel
 def _shade(
     tsdf: np.ndarray, shell: np.ndarray, hit: np.ndarray, back: np.ndarray, light: np.ndarray, other: np.ndarray
 ) -> float:
@@ -209,7 +217,7 @@ def _shade(
     return (0.56 + 0.12 * sky + 0.38 * lit) * _open_sky(tsdf, hit, normal, min(slope, 32.0))
 
 
-@numba.njit(nogil=True)
+@kernel
 def _trace(
     tsdf: np.ndarray,
     shell: np.ndarray,
@@ -233,7 +241,7 @@ def _trace(
                 shade[row, column] = min(1.0, _shade(tsdf, shell, hit, axes[2], light, other))
 
 
-@numba.njit(nogil=True)
+@kernel
 def _paint(
     point: np.ndarray, shade: np.ndarray, tsdf: np.ndarray, color: np.ndarray, blend: bool, image: np.ndarray
 ) -> None:

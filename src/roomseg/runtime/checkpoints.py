@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roomseg.errors import UserError
-from roomseg.runtime.storage import MissingKey, Store, sha256_of
+from roomseg.runtime.storage import MissingKey, Store, local_errors, sha256_of
 
 _KEPT = 2
 _PLAIN = (bool, int, float, str, type(None))
@@ -29,13 +29,10 @@ class StoreCheckpoints:
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Durable on return; the newest two are kept. Raises ``TypeError`` for what a state must not hold."""
-        import torch
-
         state = dict(state)
         _check_plain(state, "state")
         path = self._scratch / "checkpoint.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, path)
+        _write_state(state, path)
         record = {"step": step, "size": path.stat().st_size, "sha256": sha256_of(path)}
         self._store.put_file(self._key(step, "state.pt"), path)
         self._store.put_bytes(self._key(step, "manifest.json"), json.dumps(record).encode())
@@ -92,6 +89,18 @@ class StoreCheckpoints:
 
     def _key(self, step: int, name: str) -> str:
         return f"{self._folder}step-{step:08d}/{name}"
+
+
+def _write_state(state: Mapping[str, Any], path: Path) -> None:
+    import torch
+
+    with local_errors("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:  # torch's own complaint hides the system's, such as a full disk
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 class _CorruptCheckpoint(UserError):

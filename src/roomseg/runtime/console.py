@@ -16,7 +16,7 @@ TAIL_LINES = 15
 
 
 class StageOutput(AbstractContextManager["StageOutput"]):
-    """Redirects stdout: every line goes to ``log``, the stages' own lines (with ``verbose`` all) to the terminal too."""
+    """Redirects stdout: all lines go to ``log``, the stages' own (with ``verbose`` all) to the terminal too."""
 
     def __init__(self, log: Path, verbose: bool) -> None:
         self.log, self.verbose = log, verbose

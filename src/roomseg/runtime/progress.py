@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -27,17 +27,45 @@ def open_progress() -> Progress:
     if terminal is not None:
         return RichProgress(terminal)
     if sys.stderr is not None and sys.stderr.isatty():
-        return RichProgress(Console(stderr=True))
+        return RichProgress(sys.stderr)
     return LineProgress(sys.stderr)
 
 
-def _terminal(device: str | None) -> Console | None:
+def _terminal(device: str | None) -> IO[str] | None:
     if not device:
         return None
     try:
-        file = open(device, "w", encoding="utf-8")  # noqa: SIM115  (open as long as the process lives)
-        return Console(file=file, force_terminal=True, width=os.get_terminal_size(file.fileno()).columns or 80)
+        descriptor = os.open(device, os.O_WRONLY | os.O_NOCTTY)  # unlike open(): makes no file if there is none
     except OSError:
+        return None
+    if not os.isatty(descriptor):
+        os.close(descriptor)
+        return None
+    return open(descriptor, "w", encoding="utf-8")
+
+
+class _Forgiving:
+    """A text stream that drops what it cannot write: full, closed, gone, or without the signs."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):  # ValueError: the stream is closed
+                self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+    def columns(self) -> int | None:
+        """Width of the terminal, None if the stream is none."""
+        with suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(self._stream.fileno()).columns or None  # type: ignore[union-attr]
         return None
 
 
@@ -55,35 +83,32 @@ def _tracked(display: _Display, items: Iterable[Any], title: str, total: int, un
 class RichProgress:
     """``ports.Progress`` on a terminal. Bars may be nested; they share one rich display."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, terminal: IO[str]) -> None:
+        stream = _Forgiving(terminal)
+        # rich asks stdout for the width, but the bars may go to another terminal than that.
+        self._console = Console(file=cast(IO[str], stream), force_terminal=True, width=stream.columns())
         self._display: RichDisplay | None = None
 
     @contextmanager
     def bar(self, title: str, total: int, done: int = 0, unit: str = "") -> Iterator[Bar]:
-        outermost = self._display is None
-        if outermost:
-            self._display = _rich_display(self._console)
-            with suppress(Exception):
-                self._display.start()
-        assert self._display is not None
-        bar = _RichBar(self._display, title, total, done, unit)
-        try:
-            yield bar
-        finally:
-            with suppress(Exception):
-                bar.close(keep=outermost)
-                if outermost:
-                    self._display.stop()
-            if outermost:
+        if self._display is not None:
+            bar = _RichBar(self._display, title, total, done, unit)
+            try:
+                yield bar
+            finally:
+                bar.remove()
+            return
+        with _rich_display(self._console) as self._display:
+            try:
+                yield _RichBar(self._display, title, total, done, unit)
+            finally:
                 self._display = None
 
     def track(self, items: Iterable[Any], title: str, total: int, unit: str = "") -> Iterator[Any]:
         return _tracked(self, items, title, total, unit)
 
     def say(self, text: str) -> None:
-        with suppress(Exception):
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _rich_display(console: Console) -> RichDisplay:
@@ -108,13 +133,11 @@ class _RichBar:
 
     def advance(self, n: int = 1, **figures: float | str) -> None:
         self._rate.add(n)
-        with suppress(Exception):
-            fields = {"rate": self._rate.text(), **({"figures": _figures(figures)} if figures else {})}
-            self._display.update(self._task, advance=n, **fields)  # type: ignore[arg-type]
+        fields = {"rate": self._rate.text(), **({"figures": _figures(figures)} if figures else {})}
+        self._display.update(self._task, advance=n, **fields)  # type: ignore[arg-type]
 
-    def close(self, keep: bool) -> None:
-        if not keep:
-            self._display.remove_task(self._task)
+    def remove(self) -> None:
+        self._display.remove_task(self._task)
 
 
 class LineProgress:
@@ -123,7 +146,7 @@ class LineProgress:
     def __init__(
         self, stream: IO[str] | None, interval_s: float = 10.0, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stream, self._interval_s, self._now = stream, interval_s, now
+        self._stream, self._interval_s, self._now = _Forgiving(stream), interval_s, now
 
     @contextmanager
     def bar(self, title: str, total: int, done: int = 0, unit: str = "") -> Iterator[Bar]:
@@ -137,12 +160,8 @@ class LineProgress:
         return _tracked(self, items, title, total, unit)
 
     def say(self, text: str) -> None:
-        if self._stream is None:
-            return
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        with suppress(OSError, ValueError):  # ValueError: the stream is closed
-            self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-            self._stream.flush()
+        self._stream.write(text + "\n")
+        self._stream.flush()
 
 
 class _LineBar:

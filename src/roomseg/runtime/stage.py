@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -79,9 +79,17 @@ def stage_fingerprint(stage: str, section: Section, inputs: Mapping[str, Manifes
 
 def find_inputs(stage: str, config: PipelineConfig, store: str) -> dict[str, Manifest]:
     """The complete artifacts that a stage of this configuration reads; raises ``UserError`` naming what to run."""
+    found = find_artifacts(STAGES[stage].inputs.values(), config, store)
+    return {name: found[parent] for name, parent in STAGES[stage].inputs.items()}
+
+
+def find_artifacts(stages: Iterable[str], config: PipelineConfig, store: str) -> dict[str, Manifest]:
+    """The complete artifacts of these stages and of all before them; raises ``UserError`` naming what to run."""
     opened = open_store(store)
     found: dict[str, Manifest] = {}
-    return {name: _find(parent, config, opened, found) for name, parent in STAGES[stage].inputs.items()}
+    for stage in stages:
+        _find(stage, config, opened, found)
+    return found
 
 
 def _find(stage: str, config: PipelineConfig, store: Store, found: dict[str, Manifest]) -> Manifest:

@@ -79,25 +79,25 @@ class DirectoryStore:
 
     def put_bytes(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        with _local_errors("write", path), _whole_file(path) as file:
+        with local_errors("write", path), _whole_file(path) as file:
             file.write(data)
 
     def put_file(self, key: str, path: Path) -> None:
         target = self._path(key)
-        with _local_errors("write", target), path.open("rb") as source, _whole_file(target) as file:
+        with local_errors("write", target), path.open("rb") as source, _whole_file(target) as file:
             shutil.copyfileobj(source, file, 1 << 20)
 
     def get_bytes(self, key: str) -> bytes:
         path = self._path(key)
-        with _local_errors("read", path):
+        with local_errors("read", path):
             return path.read_bytes()
 
     def fetch(self, key: str, destination: Path) -> None:
         source = self._path(key)
         with (
-            _local_errors("read", source),
+            local_errors("read", source),
             source.open("rb") as opened,
-            _local_errors("write", destination),
+            local_errors("write", destination),
             _whole_file(destination) as file,
         ):
             shutil.copyfileobj(opened, file, 1 << 20)
@@ -107,19 +107,19 @@ class DirectoryStore:
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
-        with _local_errors("read", path):
+        with local_errors("read", path):
             return path.is_file()
 
     def list(self, prefix: str) -> list[str]:
         folder = self._path(prefix.rpartition("/")[0])
-        with _local_errors("list", folder):
+        with local_errors("list", folder):
             files = [Path(where) / name for where, _, names in os.walk(folder) for name in names]
         keys = (path.relative_to(self.root).as_posix() for path in files if not path.name.startswith(_HALF))
         return sorted(key for key in keys if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with _local_errors("delete", path):
+        with local_errors("delete", path):
             path.unlink(missing_ok=True)
         with suppress(OSError):  # the folder goes with its last file, and stays while there are others
             path.parent.rmdir()
@@ -156,7 +156,8 @@ def _sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def _local_errors(action: str, path: Path) -> Iterator[None]:
+def local_errors(action: str, path: Path) -> Iterator[None]:
+    """The system's refusals as ``UserError``; ``action`` is read, write, list or delete."""
     try:
         yield
     except FileNotFoundError as error:
@@ -176,7 +177,7 @@ def _local_message(action: str, path: Path, error: OSError) -> str:
 
 
 class S3Store:
-    """Endpoint, region and credentials are as boto3 finds them: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, a profile, a role."""
+    """Endpoint, region and credentials are where boto3 looks for them: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
@@ -198,7 +199,7 @@ class S3Store:
             return self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
 
     def fetch(self, key: str, destination: Path) -> None:
-        with _local_errors("write", destination), _whole_file(destination) as file, self._errors("read", key):
+        with local_errors("write", destination), _whole_file(destination) as file, self._errors("read", key):
             self._client.download_fileobj(self.bucket, self.prefix + key, file)
 
     def local_path(self, key: str) -> Path | None:
@@ -238,14 +239,13 @@ class S3Store:
 
 
 def _s3_client() -> Any:
-    import boto3
+    from boto3.session import Session
     from botocore.config import Config
 
     retries = {"mode": "standard", "max_attempts": 6}
     # Many threads move the parts of one file, so the pool is larger than botocore's 10.
-    return boto3.client(
-        "s3", config=Config(retries=retries, connect_timeout=10, read_timeout=60, max_pool_connections=32)
-    )
+    config = Config(retries=retries, connect_timeout=10, read_timeout=60, max_pool_connections=32)
+    return Session().client("s3", config=config)
 
 
 _NO_RIGHTS = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}

@@ -9,7 +9,6 @@ import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.boxes import Box
-from roomseg.scenes.floorplan import Wall
 from roomseg.scenes.furniture import FurnitureItem, FurnitureLibrary, Kind
 from roomseg.scenes.layout import (
     WALL_GAP_M,
@@ -35,6 +34,8 @@ REAL_SHARE = 0.85  # of the choices, where a kind has models of real libraries
 HANG_GAP_M = 0.016  # just in front of a wainscot
 UNDER_CEILING_M = 0.1  # what stands keeps below the cornice
 TOP_SLACK_M = 0.015
+PAST_WINDOW_M = 0.3  # how far curtains and radiators go past a window's sides
+MIN_STRETCHED, MAX_STRETCHED = 0.7, 1.4  # heights over the room's that are stretched to it
 N_PLACES = 30  # tried for each item
 
 
@@ -127,10 +128,13 @@ class Furnisher:
                 return placed
         return None
 
-    def floor_to_ceiling(self, kind: Kind, within: Size) -> PlacedObject | None:
+    def floor_to_ceiling(self, kind: Kind, within: tuple[float, float]) -> PlacedObject | None:
         """In a corner, stretched to the ceiling."""
-        for item in self.furniture.of_kind(kind):
-            if item.size_m[0] > within[0] or item.size_m[1] > within[1] or not self._is_light(item):
+        items = self.furniture.of_kind(kind)
+        for index in self.rng.permutation(len(items)):
+            item = items[index]
+            nearly_fits = MIN_STRETCHED <= item.size_m[2] / self.layout.height_m <= MAX_STRETCHED
+            if not nearly_fits or item.size_m[0] > within[0] or item.size_m[1] > within[1] or not self._is_light(item):
                 continue
             corners = corner_candidates(item, self.plan.walls, self.rng, 0.0)
             placed = self.layout.place(item, [stretched(box, high_m=self.layout.height_m) for box in corners])
@@ -183,7 +187,8 @@ class Furnisher:
         for index in self.rng.permutation(len(windows)):
             window = windows[index]
             wall = self.plan.walls[window.wall]
-            for item in self.choices(kind, within, n=2):
+            widest = min(within[0], window.to_m - window.from_m + 2 * PAST_WINDOW_M)
+            for item in self.choices(kind, (widest, *within[1:]), n=2):
                 offset = (window.from_m + window.to_m - item.size_m[0]) / 2
                 low = _low(item) if under else max(0.0, min(window.high_m + 0.1, 2.3) - item.size_m[2])
                 placed = self.layout.place(item, [wall_box(item, wall, offset, low)], may_use_zones=not under)
@@ -210,10 +215,6 @@ class Furnisher:
         for trial in range(12):
             x, y = (0.0, 0.0) if trial == 0 and self.chance(0.5) else self.rng.uniform(-spare, spare).tolist()
             yield standing(item, support.box.at(x, y), support.box.yaw_rad, support.box.high_m)
-
-
-def walls_by_length(walls: Iterable[Wall]) -> list[Wall]:
-    return sorted(walls, key=lambda wall: -wall.length_m)
 
 
 def _low(item: FurnitureItem) -> float:

@@ -1,7 +1,8 @@
 """The furniture that rooms are filled with: real CAD libraries where they are installed, our own shapes always.
 
-House convention of every mesh here: metres, right-handed, +Z up, centred on x and y, bottom at z = 0,
-and the **front faces -Y** (the back, which goes to the wall, is at +Y). What hangs (lamps, wall cabinets) has its bottom at z = 0 too: ``elevation_m`` says how high that is hung.
+House convention of every mesh here: metres, right-handed, +Z up, centred on x and y, bottom at z = 0, and the
+**front faces -Y** (the back, which goes to the wall, is at +Y). What hangs (lamps, wall cabinets) has its bottom at
+z = 0 too; ``elevation_m`` says how high that is hung.
 """
 
 from __future__ import annotations

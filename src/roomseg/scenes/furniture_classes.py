@@ -100,8 +100,8 @@ Kind = Literal[
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# By the meaning of the 99 names of 3D-FRONT that each class merges: a nightstand, a bookcase and a TV stand are cabinets,
-# a desk and a tea table are tables, a radiator is a build element, what lies on the floor is floor.
+# By the meaning of the 99 names of 3D-FRONT that each class merges: a nightstand, a bookcase and a TV stand are
+# cabinets, a desk and a tea table are tables, a radiator is a build element, what lies on the floor is floor.
 _KINDS_OF_CLASS: dict[str, tuple[Kind, ...]] = {
     "cabinet": (
         "bedside_table",

@@ -1,7 +1,7 @@
 """The reviewed table of the five real libraries: for each of their 820 models its kind, or why it is left out.
 
-A model is named by its folder in its library's archive. Kinds and fronts were checked on rendered pictures of every model
-that is kept; all of them face the front that the format gives.
+A model is named by its folder in its library's archive. Kinds and fronts were checked on rendered pictures of every
+model that is kept; all of them face the front that the format gives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _BLENDSWAP_CC_0: dict[Kind, str] = {
     "crib": "babyRockingBed",
     "bedside_table": "bedsideTable2",
     "wardrobe": "wardrobeWithSlidingDoors",
-    "chair": "oakChair plasticChair sillaBlanca chair antiqueChair chairWithCushion chair2 osakaChair designChair thonet",
+    "chair": "oakChair plasticChair sillaBlanca chair antiqueChair chairWithCushion chair2 osakaChair designChair "
+    "thonet",
     "office_chair": "armchair",
     "armchair": "armchair2 modernArmchair winchesterArmchair relaxChair",
     "sofa": "couch sofa2 winchesterSofa",
@@ -279,16 +280,14 @@ _LEFT_OUT: dict[str, dict[str, str]] = {
     },
 }
 
+
 def _keys(library: str, names: str) -> list[str]:
     return [f"{library}/{name}" for name in names.split()]
 
 
 def _by_model(tables: Mapping[str, Mapping[Kind, str]]) -> dict[str, Kind]:
     return {
-        key: kind
-        for library, table in tables.items()
-        for kind, names in table.items()
-        for key in _keys(library, names)
+        key: kind for library, table in tables.items() for kind, names in table.items() for key in _keys(library, names)
     }
 
 

@@ -100,6 +100,7 @@ def _attempt(
         height_m=height_m,
         credits=_credits([o.item for o in objects] + [each.item for each in fitted]),
         objects=objects,
+        openings=tuple(openings),
     )
     return room if _free_share(room) >= MIN_FREE_SHARE else None
 
@@ -119,13 +120,13 @@ def _draw_style(
     room_type: RoomType, textures: tuple[Sequence[Texture], Sequence[Texture]], rng: np.random.Generator
 ) -> ShellStyle:
     floors, walls = textures
-    paint = tuple(int(c) for c in rng.integers(195, 250, 3))
+    red, green, blue = rng.integers(195, 250, 3).tolist()
     wainscot = 0.0
     if room_type != "kitchen" and rng.random() < 0.25:
         wainscot = float(rng.uniform(0.7, 1.1))
     return ShellStyle(
         floor=Finish((170, 140, 110), floors[int(rng.integers(len(floors)))]),
-        wall=Finish(paint, walls[int(rng.integers(len(walls)))] if rng.random() < 0.6 else None),
+        wall=Finish((red, green, blue), walls[int(rng.integers(len(walls)))] if rng.random() < 0.6 else None),
         ceiling=Finish((int(rng.integers(235, 251)),) * 3),
         trim=Finish(_trim_color(rng)),
         outside=Finish((168, 200, 232)),

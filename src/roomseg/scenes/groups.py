@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,44 +12,56 @@ from roomseg.scenes.boxes import Box
 from roomseg.scenes.floorplan import Wall
 from roomseg.scenes.furnisher import N_PLACES, Furnisher
 from roomseg.scenes.furniture import FurnitureItem, Kind
-from roomseg.scenes.layout import WALL_GAP_M, Member, PlacedObject, free_candidates, wall_box, wall_candidates
+from roomseg.scenes.layout import (
+    WALL_GAP_M,
+    Member,
+    PlacedObject,
+    access_zone,
+    free_candidates,
+    wall_box,
+    wall_candidates,
+)
 
 SIDE_GAP_M = 0.03
 SEAT_GAP_M = 0.04  # between a chair's box and its table's
-VIEW_M = (1.5, 4.0)  # between a sofa and its screen
+VIEW_M = (1.2, 4.0)  # between a sofa and its screen
+CHAIR_M = (0.65, 0.68, 1.15)  # the largest at a dining table
+DESK_KINDS: tuple[Kind, ...] = ("computer", "table_lamp", "small_object")
+WORKTOP_KINDS: tuple[Kind, ...] = ("small_appliance", "small_appliance", "small_object", "cooktop")
+RUN_LOW_M = 0.6  # what is lower stands on a worktop, not in a row with cabinets
+HOOD_LOW_M = 1.5
 WORKTOP_GAP_M = 0.45  # between a worktop and the wall cabinets
 
 
 def bed_group(f: Furnisher) -> list[PlacedObject]:
-    """A bed with its head to a wall, a bedside table at each side, lamps and small things on them."""
-    bed, table = f.choice("bed", (2.2, 2.4, 1.6)), f.choice("bedside_table", (0.7, 0.6, 0.8))
-    if bed is None:
-        return []
-    sides: list[Member] = []
-    if table is not None:
-        x = (bed.size_m[0] + table.size_m[0]) / 2 + SIDE_GAP_M
-        y = (bed.size_m[1] - table.size_m[1]) / 2
-        sides = [Member(table, x, y), Member(table, -x, y)]
-    group = f.layout.place_group(bed, wall_candidates(bed, f.plan.walls, f.rng, N_PLACES), lambda _: sides)
-    for bedside in group[1:]:
-        f.on_top("table_lamp" if f.chance(0.8) else "small_plant", bedside, (0.4, 0.4, 0.7))
-    return group
+    """A bed with its head to a wall, a bedside table at each side, lamps and plants on them."""
+    table = f.choice("bedside_table", (0.7, 0.6, 0.8))
+    for bed in f.choices("bed", (2.2, 2.4, 1.6)):
+        sides = [] if table is None else _at_head(bed, table)
+        places = wall_candidates(bed, f.plan.walls, f.rng, N_PLACES)
+        group = f.layout.place_group(bed, places, lambda _, sides=sides: sides)
+        for bedside in group[1:]:
+            f.on_top("table_lamp" if f.chance(0.8) else "small_plant", bedside, (0.4, 0.4, 0.7))
+        if group:
+            return group
+    return []
+
+
+def _at_head(bed: FurnitureItem, table: FurnitureItem) -> list[Member]:
+    x = (bed.size_m[0] + table.size_m[0]) / 2 + SIDE_GAP_M
+    y = (bed.size_m[1] - table.size_m[1]) / 2
+    return [Member(table, x, y), Member(table, -x, y)]
 
 
 def table_group(f: Furnisher) -> list[PlacedObject]:
     """A dining table somewhere on the floor with two to six chairs that face it."""
-    table = f.choice("dining_table", (2.4, 1.6, 1.2))
-    chair = f.choice("chair", (0.7, 0.75, 1.2))
-    if table is None or chair is None:
-        return []
-    group = f.layout.place_group(
-        table,
-        free_candidates(table, f.plan, f.rng, N_PLACES),
-        lambda box: chairs_round(box, chair, f.rng),
-    )
-    if group:
-        f.on_top("small_object" if f.chance(0.6) else "small_plant", group[0], (0.5, 0.5, 0.5))
-    return group
+    for table, chair in zip(f.choices("dining_table", (2.4, 1.6, 1.2)), f.choices("chair", CHAIR_M), strict=False):
+        places = free_candidates(table, f.plan, f.rng, N_PLACES)
+        group = f.layout.place_group(table, places, lambda box, chair=chair: chairs_round(box, chair, f.rng))
+        if group:
+            f.on_top("small_object" if f.chance(0.6) else "small_plant", group[0], (0.5, 0.5, 0.5))
+            return group
+    return []
 
 
 def chairs_round(table: Box, chair: FurnitureItem, rng: np.random.Generator) -> list[Member]:
@@ -74,40 +87,33 @@ def _seat(chair: FurnitureItem, x: float, y: float, yaw: float, rng: np.random.G
 
 def desk_group(f: Furnisher) -> list[PlacedObject]:
     """A desk against a wall with a chair that faces it, a computer, a lamp and papers on it."""
-    desk = f.choice("desk", (2.0, 1.2, 1.3))
-    chair = f.choice("office_chair" if f.chance(0.8) else "chair", (0.8, 0.8, 1.4))
-    if desk is None or chair is None:
-        return []
-    seat = _seat(chair, 0.0, -desk.size_m[1] / 2, math.pi, f.rng)
-    members = [Member(seat.item, seat.x_m, seat.y_m, seat.yaw_rad, required=True)]
-    group = f.layout.place_group(desk, wall_candidates(desk, f.plan.walls, f.rng, N_PLACES), lambda _: members)
-    if group:
-        things: tuple[Kind, ...] = ("computer", "table_lamp", "small_object")
-        for kind in things:
-            if f.chance(0.75):
-                f.on_top(kind, group[0], (0.9, 0.7, 0.8))
-    return group
+    seat_kind: Kind = "office_chair" if f.chance(0.8) else "chair"
+    for desk, chair in zip(f.choices("desk", (2.0, 1.2, 1.3)), f.choices(seat_kind, (0.8, 0.8, 1.4)), strict=False):
+        seat = replace(_seat(chair, 0.0, -desk.size_m[1] / 2, math.pi, f.rng), required=True)
+        places = wall_candidates(desk, f.plan.walls, f.rng, N_PLACES)
+        group = f.layout.place_group(desk, places, lambda _, seat=seat: [seat])
+        if group:
+            for kind in DESK_KINDS:
+                if f.chance(0.75):
+                    f.on_top(kind, group[0], (0.9, 0.7, 0.8))
+            return group
+    return []
 
 
 def screen_group(f: Furnisher) -> list[PlacedObject]:
     """A stand with a screen against a wall, a sofa that faces it, a low table between them."""
-    stand = f.choice("tv_stand", (2.4, 0.8, 1.3))
-    sofa = f.choice("sofa", (2.6, 1.2, 1.2))
     table = f.choice("coffee_table", (1.3, 0.9, 0.6))
-    if stand is None or sofa is None:
-        return []
-    view = float(f.rng.uniform(2.0, 3.2))
-    group = f.layout.place_group(
-        stand,
-        wall_candidates(stand, f.plan.walls, f.rng, 2 * N_PLACES),
-        lambda box: _facing(f, box, sofa, table, view),
-    )
-    if group:
-        f.on_top("tv", group[0], (2.0, 0.6, 1.2))
-    for placed in group[1:]:
-        if placed.kind == "coffee_table":
-            f.on_top("small_object", placed, (0.4, 0.4, 0.4))
-    return group
+    view_m = float(f.rng.uniform(2.0, 3.2))
+    for stand, sofa in zip(f.choices("tv_stand", (2.4, 0.8, 1.3)), f.choices("sofa", (2.6, 1.2, 1.2)), strict=False):
+        places = wall_candidates(stand, f.plan.walls, f.rng, 2 * N_PLACES)
+        group = f.layout.place_group(stand, places, lambda box, sofa=sofa: _facing(f, box, sofa, table, view_m))
+        if group:
+            f.on_top("tv", group[0], (2.0, 0.6, 1.2))
+            f.layout.zones.append(_between(group[0].box, group[1].box))
+            for low_table in group[2:]:
+                f.on_top("small_object", low_table, (0.4, 0.4, 0.4))
+            return group
+    return []
 
 
 def _facing(
@@ -124,6 +130,12 @@ def _facing(
     if table is not None and distance > table.size_m[1] + 0.8:
         members.append(Member(table, 0.0, sofa_front + 0.35 + table.size_m[1] / 2))
     return members
+
+
+def _between(stand: Box, sofa: Box) -> Box:
+    """The space from a stand to the sofa that faces it."""
+    distance = math.dist(stand.center_m, sofa.center_m) - (stand.size_m[1] + sofa.size_m[1]) / 2
+    return access_zone(stand, distance)
 
 
 def lounge_group(f: Furnisher) -> list[PlacedObject]:
@@ -174,7 +186,9 @@ def _run_along(f: Furnisher, wall: Wall, kinds: Sequence[Kind]) -> tuple[list[Pl
 
 def _next_in_run(f: Furnisher, wall: Wall, kind: Kind, start_m: float) -> PlacedObject | None:
     """The item at the first free stretch of a wall from ``start_m`` on."""
-    for item in f.choices(kind, (1.1, 0.8, 2.3), n=2):
+    for item in f.choices(kind, (1.1, 0.8, 2.3)):
+        if item.size_m[2] < RUN_LOW_M:
+            continue
         offsets = np.arange(start_m, wall.length_m - item.size_m[0] - WALL_GAP_M, 0.05)
         placed = f.layout.place(item, [wall_box(item, wall, float(x)) for x in offsets], access_m=0.6)
         if placed is not None:
@@ -192,9 +206,9 @@ def _above_worktop(f: Furnisher, placed: PlacedObject) -> None:
     if top > 1.2:
         return
     if placed.kind in ("oven", "cooktop"):
-        f.hang_above("hood", placed, 0.65, (width + 0.3, 0.7, 1.2))
+        f.hang_above("hood", placed, max(0.65, HOOD_LOW_M - top), (width + 0.3, 0.7, 1.2))
     elif placed.kind == "kitchen_cabinet":
         if f.chance(0.8):
             f.hang_above("kitchen_wall_cabinet", placed, WORKTOP_GAP_M, (width + 0.005, 0.5, 1.0))
         if f.chance(0.6):
-            f.on_top("small_appliance" if f.chance(0.6) else "small_object", placed, (0.5, 0.5, WORKTOP_GAP_M))
+            f.on_top(WORKTOP_KINDS[f.rng.integers(len(WORKTOP_KINDS))], placed, (0.7, 0.6, WORKTOP_GAP_M))

@@ -127,7 +127,7 @@ def parse_obj(data: bytes, materials: Mapping[str, Material], load_texture: Text
     if not len(records.corners):
         raise UserError("it has no polygons")
     vertices = _number_rows(records.vertices, 3, "vertex")
-    uvs = _number_rows(records.uvs, 2, "texture coordinate") if records.uvs else np.zeros((0, 2))
+    uvs = _number_rows(records.uvs, 2, "texture coordinate", may_lack=1)
     vertex, uv = _corner_indices(records)
     vertex = _resolved(vertex, records.vertices_before, records.corners, len(vertices), "vertex")
     uv = _resolved(uv, records.uvs_before, records.corners, len(uvs), "texture coordinate", may_lack=True)
@@ -166,18 +166,20 @@ def _read_records(data: bytes) -> _Records:
         elif line.startswith(b"usemtl"):
             material = names.setdefault(_text(line[6:]), len(names))
     columns = np.array(counts, np.int64).reshape(-1, 4).T
-    return _Records(vertices, uvs, polygons, *columns, names=list(names))
+    return _Records(vertices, uvs, polygons, columns[0], columns[1], columns[2], columns[3], list(names))
 
 
-def _number_rows(lines: list[bytes], width: int, what: str) -> np.ndarray:  # (N, width) float64
-    """The first ``width`` numbers of each line: all at once if every line has the same count, else line by line."""
-    per_line = len(lines[0].split()) if lines else 0
-    words = b" ".join(lines).split()
+def _number_rows(lines: list[bytes], width: int, what: str, may_lack: int = 0) -> np.ndarray:  # (N, width) float64
+    """The first ``width`` numbers of each line, the last ``may_lack`` of them 0 where they are not written."""
+    lengths = {len(line.split()) for line in lines}
     try:
-        if per_line >= width and len(words) == per_line * len(lines):
-            rows = np.fromiter(map(float, words), np.float64, len(words)).reshape(len(lines), per_line)[:, :width]
+        if len(lengths) == 1 and min(lengths) >= width:  # as good as always: all at once
+            words = b" ".join(lines).split()
+            rows = np.fromiter(map(float, words), np.float64, len(words)).reshape(len(lines), -1)[:, :width]
         else:
-            padded = [(line.split() + [b"0"])[:width] for line in lines]  # "vt u" alone is allowed
+            padded = [[*line.split(), *[b"0"] * may_lack][:width] for line in lines]
+            if any(len(row) < width for row in padded):
+                raise ValueError
             rows = np.array([[float(word) for word in row] for row in padded], np.float64).reshape(-1, width)
     except ValueError:
         raise UserError(f"a {what} line is not {width} numbers") from None
@@ -189,17 +191,18 @@ def _number_rows(lines: list[bytes], width: int, what: str) -> np.ndarray:  # (N
 def _corner_indices(records: _Records) -> tuple[np.ndarray, np.ndarray]:  # each (C,) int64, 0 = lacking
     """The v and vt numbers of every polygon's corner, as they are written."""
     text = b" ".join(records.polygons)
-    n = int(records.corners.sum())
-    slashes = text.count(b"/")
+    corners = text.split()
+    n = len(corners)
+    slashes = {corner.count(b"/") for corner in corners}
     try:
-        if slashes in (0, n, 2 * n):
+        if len(slashes) == 1:  # all corners of one form, as good as always: all at once
             words = text.replace(b"//", b"/0/").replace(b"/", b" ").split()
-            if len(words) == n + slashes:
+            if len(words) == n * (slashes.pop() + 1):
                 table = np.fromiter(map(int, words), np.int64, len(words)).reshape(n, -1)
                 return table[:, 0], table[:, 1] if table.shape[1] > 1 else np.zeros(n, np.int64)
-        pairs = [(corner.split(b"/") + [b""])[:2] for corner in text.split()]
+        pairs = [[*corner.split(b"/"), b""][:2] for corner in corners]
         return np.array([int(v) for v, _ in pairs]), np.array([int(t or 0) for _, t in pairs])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UserError("a face has an index that is no number") from None
 
 

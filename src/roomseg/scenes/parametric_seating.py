@@ -24,11 +24,17 @@ def _back(rng: np.random.Generator, w: float, d: float, low: float, high: float,
         return [box((-w / 2, y0, low), (w / 2, y1, high), seat)]
     if style == 1:
         return [cushion((-w / 2, y0 - 0.03, low + 0.05), (w / 2, y1, high), seat, 0.3)]
-    posts = [box((x - post / 2, y0, low), (x + post / 2, y1, high), frame) for x in (post / 2 - w / 2, w / 2 - post / 2)]
+    posts = [
+        box((x - post / 2, y0, low), (x + post / 2, y1, high), frame) for x in (post / 2 - w / 2, w / 2 - post / 2)
+    ]
     rail = box((-w / 2, y0, high - 0.08), (w / 2, y1, high), frame)
     if style == 2:
         xs = np.linspace(-w / 2, w / 2, int(rng.integers(5, 9)))[1:-1]
-        return [*posts, rail, *(box((x - 0.012, y0 + 0.01, low), (x + 0.012, y1 - 0.01, high - 0.08), frame) for x in xs)]
+        return [
+            *posts,
+            rail,
+            *(box((x - 0.012, y0 + 0.01, low), (x + 0.012, y1 - 0.01, high - 0.08), frame) for x in xs),
+        ]
     zs = np.linspace(low, high - 0.08, int(rng.integers(3, 5)))[1:]
     return [*posts, rail, *(box((-w / 2, y0 + 0.01, z - 0.06), (w / 2, y1 - 0.01, z), frame) for z in zs[:-1])]
 
@@ -68,9 +74,9 @@ def office_chair(rng: np.random.Generator, w: float, d: float, h: float) -> Part
     return parts
 
 
-def _upholstered(rng: np.random.Generator, w: float, d: float, h: float, seats: int) -> Parts:
+def _upholstered(rng: np.random.Generator, w: float, d: float, h: float, seats: int, cloth: Paint) -> Parts:
     """A sofa's body: base, back, arms, seat and back cushions, feet."""
-    cloth, frame = fabric(rng), (wood, metal)[rng.integers(2)](rng)
+    frame = (wood, metal)[rng.integers(2)](rng)
     pillow = fabric(rng) if rng.random() < 0.4 else cloth
     arm, foot, soft = float(rng.uniform(0.08, 0.2)), float(rng.uniform(0.02, 0.15)), float(rng.uniform(0.12, 0.4))
     seat_z, arm_z = float(rng.uniform(0.38, 0.45)), float(rng.uniform(0.55, 0.66))
@@ -90,24 +96,21 @@ def _upholstered(rng: np.random.Generator, w: float, d: float, h: float, seats: 
 
 
 def armchair(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
-    return _upholstered(rng, w, d, h, 1)
+    return _upholstered(rng, w, d, h, 1, fabric(rng))
 
 
 def sofa(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
-    return _upholstered(rng, w, d, h, 2 if w < 1.9 else 3)
+    return _upholstered(rng, w, d, h, 2 if w < 1.9 else 3, fabric(rng))
 
 
 def corner_sofa(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
     """A sofa along the back and a seat that reaches forward at one end."""
-    depth, wing = 0.9, 0.95
-    parts = _upholstered(rng, w, depth, h, 3)
+    depth, wing, cloth = 0.9, 0.95, fabric(rng)
     move = np.eye(4)
     move[1, 3] = (d - depth) / 2
-    parts = [part.transformed(move) for part in parts]
-    cloth, side = parts[-1], float(rng.choice([-1.0, 1.0]))
-    style = Paint(tuple(int(c) for c in cloth.face_color[0]))  # type: ignore[arg-type]
-    x0, x1 = (w / 2 - wing, w / 2) if side > 0 else (-w / 2, -w / 2 + wing)
-    parts.append(cushion((x0, -d / 2, 0.05), (x1, d / 2 - depth + 0.1, 0.43), style, 0.2))
+    parts = [part.transformed(move) for part in _upholstered(rng, w, depth, h, 3, cloth)]
+    x0, x1 = (w / 2 - wing, w / 2) if rng.random() < 0.5 else (-w / 2, -w / 2 + wing)
+    parts.append(cushion((x0, -d / 2, 0.05), (x1, d / 2 - depth + 0.1, 0.43), cloth, 0.2))
     return parts
 
 
@@ -119,7 +122,10 @@ def stool(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
         return [cushion((-w / 2, -d / 2, 0), (w / 2, d / 2, h), fabric(rng), float(rng.uniform(0.15, 0.6)))]
     if style == 1:
         radius = min(w, d) / 2
-        return [*legs(w * 0.75, d * 0.75, h - 0.03, 0.04, frame, 0.02, True), cylinder(radius, h - 0.04, h, seat, sides=20)]
+        return [
+            *legs(w * 0.75, d * 0.75, h - 0.03, 0.04, frame, 0.02, True),
+            cylinder(radius, h - 0.04, h, seat, sides=20),
+        ]
     top = cushion((-w / 2, -d / 2, h - 0.1), (w / 2, d / 2, h), seat, 0.2) if style == 2 else None
     return [*legs(w, d, h - 0.03, 0.045, frame), top or box((-w / 2, -d / 2, h - 0.03), (w / 2, d / 2, h), seat)]
 

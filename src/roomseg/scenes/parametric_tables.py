@@ -39,7 +39,9 @@ def table(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
     leg = float(rng.uniform(0.04, 0.09))
     parts = [plate, *legs(w - 0.06, d - 0.06, h - thick, leg, frame, float(rng.choice([0, 0, 0.04])), style == 2)]
     if rng.random() < 0.5:
-        parts.append(box((-w / 2 + 0.08, -d / 2 + 0.08, h - thick - 0.08), (w / 2 - 0.08, d / 2 - 0.08, h - thick), frame))
+        parts.append(
+            box((-w / 2 + 0.08, -d / 2 + 0.08, h - thick - 0.08), (w / 2 - 0.08, d / 2 - 0.08, h - thick), frame)
+        )
     return parts
 
 
@@ -107,7 +109,9 @@ def _bedding(rng: np.random.Generator, w: float, d: float, low: float, high: flo
     wide = (w - 0.1) / pillows
     for i in range(pillows):
         x = -w / 2 + 0.05 + i * wide
-        parts.append(cushion((x + 0.02, d / 2 - 0.48, high - 0.02), (x + wide - 0.02, d / 2 - 0.06, high + 0.13), cloth, 0.5))
+        parts.append(
+            cushion((x + 0.02, d / 2 - 0.48, high - 0.02), (x + wide - 0.02, d / 2 - 0.06, high + 0.13), cloth, 0.5)
+        )
     return parts
 
 
@@ -152,7 +156,9 @@ def crib(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
     parts.append(box((-w / 2, -d / 2, 0.28), (w / 2, d / 2, 0.35), frame))
     for x in (-w / 2 + 0.02, w / 2 - 0.02):
         parts.append(box((x - 0.02, -d / 2, h - 0.05), (x + 0.02, d / 2, h), frame))
-        parts += [rod((x, y, 0.3), (x, y, h - 0.03), 0.012, frame, 6) for y in np.arange(-d / 2 + 0.1, d / 2 - 0.05, 0.1)]
+        parts += [
+            rod((x, y, 0.3), (x, y, h - 0.03), 0.012, frame, 6) for y in np.arange(-d / 2 + 0.1, d / 2 - 0.05, 0.1)
+        ]
     for y in (-d / 2, d / 2 - 0.04):
         parts.append(box((-w / 2, y, 0.2), (w / 2, y + 0.04, h - 0.02), frame))
     return parts

@@ -11,8 +11,11 @@ from roomseg.scenes.groups import bed_group, desk_group, kitchen_run, lounge_gro
 
 Filler = Callable[[Furnisher], object]
 
-MIN_OBJECTS, MAX_WANTED = 8, 22
-MAX_FILL_TRIES = 40
+MIN_OBJECTS = 8
+WANTED_A_M2 = 0.6, 1.2  # objects on a square metre of floor, at random
+WANTED = 12, 24  # and the least and the most of them; a small room may not take so many
+MAX_FILL_TRIES = 50
+PLATFORM_M2, STAIR_M2, TWO_LAMPS_M2 = 11.0, 13.0, 20.0  # floors larger than this get one
 PICTURE_LOW_M = 1.2
 HEADROOM_M = 1.85
 
@@ -21,9 +24,11 @@ def furnish(f: Furnisher, room_type: RoomType) -> None:
     """Fill a layout: the building's own parts, the room's essential furniture, then others up to a random number."""
     _building_parts(f, room_type)
     ESSENTIALS[room_type](f)
-    f.from_ceiling("ceiling_lamp", HEADROOM_M)
-    area_m2 = f.plan.area_m2
-    wanted = int(f.rng.integers(MIN_OBJECTS + 3, MAX_WANTED + 1)) if area_m2 > 12 else MIN_OBJECTS + 4
+    if room_type in ("living_room", "office") and f.plan.area_m2 > STAIR_M2 and f.chance(0.45):
+        f.in_corner("stair", (2.4, 3.2, 3.2))
+    for _ in range(1 if f.plan.area_m2 < TWO_LAMPS_M2 else 2):
+        f.from_ceiling("ceiling_lamp", HEADROOM_M)
+    wanted = min(max(WANTED[0], round(f.plan.area_m2 * f.rng.uniform(*WANTED_A_M2))), WANTED[1])
     fillers = FILLERS[room_type]
     for _ in range(MAX_FILL_TRIES):
         if len(f.layout.placed) >= wanted:
@@ -32,19 +37,16 @@ def furnish(f: Furnisher, room_type: RoomType) -> None:
 
 
 def _building_parts(f: Furnisher, room_type: RoomType) -> None:
-    """Columns, pipes, flues, beams, stairs, platforms and heating: they come before the furniture."""
+    """Columns, pipes, flues, beams, platforms and heating: they come before the furniture."""
     if f.chance(0.25):
-        f.floor_to_ceiling("column", (0.6, 0.6, 9.0))
+        f.floor_to_ceiling("column", (0.6, 0.6))
     if f.chance({"bathroom": 0.6, "kitchen": 0.4}.get(room_type, 0.08)):
-        f.floor_to_ceiling("sewer_pipe", (0.5, 0.5, 9.0))
+        f.floor_to_ceiling("sewer_pipe", (0.5, 0.5))
     if f.chance({"kitchen": 0.4, "living_room": 0.25}.get(room_type, 0.05)):
-        f.floor_to_ceiling("flue", (0.8, 0.8, 9.0))
+        f.floor_to_ceiling("flue", (0.8, 0.8))
     if f.chance(0.25):
         f.across_ceiling("beam")
-    is_large = f.plan.area_m2 > 18
-    if room_type in ("living_room", "office") and is_large and f.chance(0.35):
-        f.in_corner("stair", (2.4, 3.2, 3.2))
-    if room_type in ("living_room", "bedroom") and f.chance(0.3):
+    if room_type in ("living_room", "bedroom") and f.plan.area_m2 > PLATFORM_M2 and f.chance(0.3):
         platform = f.in_corner("custom_platform", (2.4, 2.4, 0.6))
         if platform is not None:
             f.on_top("plant" if f.chance(0.5) else "floor_object", platform, (0.8, 0.8, 1.6))
@@ -80,7 +82,7 @@ def _living_room(f: Furnisher) -> None:
 
 
 def _office(f: Furnisher) -> None:
-    for _ in range(int(f.rng.integers(1, 4))):
+    for _ in range(min(max(1, int(f.plan.area_m2 / f.rng.uniform(6.0, 14.0))), 4)):
         desk_group(f)
     f.against_wall("bookcase", (2.5, 0.7, 2.4), access_m=0.3)
     cabinet = f.against_wall("cabinet", (1.8, 0.8, 1.8), access_m=0.4)
@@ -98,7 +100,7 @@ def _kitchen(f: Furnisher) -> None:
 
 
 def _bathroom(f: Furnisher) -> None:
-    f.against_wall("bath" if f.chance(0.6) else "shower", (2.0, 1.6, 2.3)) or f.against_wall("shower", ANY_SIZE)
+    f.in_corner("bath" if f.chance(0.6) else "shower", (2.0, 1.6, 2.3)) or f.in_corner("shower")
     basin = f.against_wall("washbasin", (1.8, 0.8, 1.3), access_m=0.4)
     if basin is not None:
         f.hang_above("mirror", basin, 0.15, (1.4, 0.3, 1.1))
@@ -179,7 +181,6 @@ FILLERS: dict[RoomType, tuple[Filler, ...]] = {
         _on("dresser"),
         _on("desk"),
         _on("bookcase"),
-        BUILD_ELEMENT,
     ),
     "living_room": (
         PICTURE,
@@ -188,7 +189,6 @@ FILLERS: dict[RoomType, tuple[Filler, ...]] = {
         PLANT,
         PLANT,
         WALL_LAMP,
-        BUILD_ELEMENT,
         _rug(4.0),
         lounge_group,
         _wall("armchair", (1.2, 1.2, 1.3)),
@@ -211,7 +211,6 @@ FILLERS: dict[RoomType, tuple[Filler, ...]] = {
         PLANT,
         WALL_LAMP,
         BOX,
-        BUILD_ELEMENT,
         lounge_group,
         _rug(3.0),
         _wall("bookcase", (2.5, 0.7, 2.4)),

@@ -11,6 +11,7 @@ from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.boxes import Box
 from roomseg.scenes.floorplan import FloorPlan
 from roomseg.scenes.layout import PlacedObject
+from roomseg.scenes.shell import Opening
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class SceneRoom:
     height_m: float
     credits: tuple[str, ...]  # "creator, library, licence" of the models used, sorted
     objects: tuple[PlacedObject, ...]
+    openings: tuple[Opening, ...]  # doors and windows
 
     @property
     def outline(self) -> np.ndarray:  # (n, 2) counter-clockwise floor polygon, metres

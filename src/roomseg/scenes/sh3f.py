@@ -93,11 +93,11 @@ def read_catalogue(path: Path) -> Catalogue:
 
 def _entry(path: Path, properties: dict[str, str], number: int, model: str) -> CatalogueEntry:
     try:
-        width, depth, height = (
-            float(properties[f"{axis}#{number}"]) * CM for axis in ("width", "depth", "height")
-        )
+        width, depth, height = (float(properties[f"{axis}#{number}"]) * CM for axis in ("width", "depth", "height"))
         elevation = float(properties.get(f"elevation#{number}", "0")) * CM
         rotation = tuple(float(word) for word in properties.get(f"modelRotation#{number}", "").split())
+        if not (np.isfinite([width, depth, height, elevation, *rotation]).all() and min(width, depth, height) >= 0):
+            raise ValueError
     except (KeyError, ValueError):
         raise UserError(f"{path}: item {number} of {CATALOGUE} has no usable width, depth and height in cm") from None
     if len(rotation) not in (0, 9):
@@ -114,7 +114,7 @@ def _entry(path: Path, properties: dict[str, str], number: int, model: str) -> C
 
 
 def load_model(path: Path, entry: CatalogueEntry, label: int) -> TriangleMesh:
-    """The model at its true size in the house convention (metres, +Z up, front -Y, bottom at 0); raises ``UserError``."""
+    """The model at its true size: metres, +Z up, front -Y, centred, bottom at 0; raises ``UserError``."""
     with opened(path) as archive:
         data = read_member(archive, path, entry.model)
         materials = _materials(archive, path, entry.model, data)
@@ -174,7 +174,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         reason = str(error) or type(error).__name__
         raise UserError(f"{path} cannot be read ({reason}); delete it and run `make furniture`") from None
 

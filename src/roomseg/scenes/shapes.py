@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,16 @@ def box(low: Vec, high: Vec, paint: Paint) -> TriangleMesh:
         vertices.append(face)
         uvs.append(face[:, along])
     return quads(np.concatenate(vertices), np.concatenate(uvs), paint)
+
+
+def tapered(low: Vec, high: Vec, top: float, paint: Paint) -> TriangleMesh:
+    """A box whose upper face is shrunk about its middle to ``top`` of its size."""
+    body = box(low, high, paint)
+    middle = (np.array(low)[:2] + np.array(high)[:2]) / 2
+    share = (body.vertices[:, 2:] - low[2]) / (high[2] - low[2])
+    vertices = body.vertices.copy()
+    vertices[:, :2] = middle + (body.vertices[:, :2] - middle) * (1 + (top - 1) * share)
+    return replace(body, vertices=vertices.astype(np.float32))
 
 
 def picture(low: Vec, high: Vec, image: np.ndarray) -> TriangleMesh:

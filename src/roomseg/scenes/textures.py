@@ -17,7 +17,6 @@ from roomseg.scenes.sh3f import CM, opened, parse_properties, read_member
 
 TEXTURE_ARCHIVE = "sweethome3d.jar"
 CATALOGUE = "com/eteks/sweethome3d/io/DefaultTexturesCatalog.properties"
-CREDIT = "eTeks, GNU GPL / CC-BY 3.0"
 _OUTDOOR = ("grass", "boxTree", "pavingStone")
 
 Surface = Literal["Floor", "Wall"]  # the catalogue's words
@@ -30,6 +29,7 @@ class Texture:
     name: str
     image: np.ndarray  # (h, w, 3) uint8, row 0 = top; repeats without a seam
     tile_m: tuple[float, float]  # width and height of one repeat
+    credit: str = "roomseg, Apache-2.0"
 
 
 def floor_textures(directory: Path | None) -> tuple[Texture, ...]:
@@ -92,7 +92,8 @@ def _read(archive: zipfile.ZipFile, path: Path, properties: dict[str, str], numb
     image = decode_texture(read_member(archive, path, member))
     if image is None or min(width_m, height_m) <= 0:
         raise UserError(f"{path}: {member} is no picture with a real size; get the file again")
-    return Texture(f"eteks/{_stem(properties, number)}", image, (width_m, height_m))
+    credit = f"{properties.get(f'creator#{number}', 'eTeks')}, {properties.get('license', 'GNU GPL / CC-BY 3.0')}"
+    return Texture(f"eteks/{_stem(properties, number)}", image, (width_m, height_m), credit)
 
 
 def _procedural(makers: tuple[tuple[str, Painter, int], ...]) -> tuple[Texture, ...]:
@@ -105,7 +106,7 @@ def _procedural(makers: tuple[tuple[str, Painter, int], ...]) -> tuple[Texture, 
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], power: float, stretch: float = 1.0) -> np.ndarray:
-    """Periodic noise (h, w) of mean 0 and deviation 1, spectrum ~ frequency^-power; ``stretch`` > 1 draws it along x."""
+    """Periodic noise (h, w), mean 0, deviation 1, amplitudes ~ frequency^-power; ``stretch`` > 1 draws it along x."""
     fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :]
     frequency = np.hypot(fy, fx * stretch)
     frequency[0, 0] = np.inf

@@ -10,6 +10,7 @@ from roomseg.geometry.cameras import look_at
 from roomseg.scenes.scene_room import SceneRoom
 
 CLEARANCE_M = 0.2
+WIDE_CLEARANCE_M = 0.6  # of a panorama, where the room has such a place: what is near hides the rest
 N_CANDIDATES = 12  # of which the one farthest from the earlier cameras is taken
 PITCH_DEG = (-40.0, 25.0)
 LOOK_AHEAD_M = 1.0  # a camera nearer to the wall before it turns round
@@ -67,7 +68,7 @@ def panorama_camera(room: SceneRoom, rng: np.random.Generator) -> np.ndarray:  #
     """The free position nearest the middle of the room's bounds, at 1.6 m (paper, section 4: the centre of a room)."""
     middle = (room.outline.min(axis=0) + room.outline.max(axis=0)) / 2
     center = np.array([*middle, PANORAMA_HEIGHT_M])
-    if room.is_free(center[None], CLEARANCE_M)[0]:
-        return center
-    points = free_points(room, 1000, (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M), rng)
-    return points[np.linalg.norm(points - center, axis=1).argmin()]
+    points = np.concatenate([center[None], free_points(room, 1000, (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M), rng)])
+    roomy = room.is_free(points, WIDE_CLEARANCE_M)
+    free = points[roomy if roomy.any() else room.is_free(points, CLEARANCE_M)]
+    return free[np.linalg.norm(free - center, axis=1).argmin()]

@@ -19,9 +19,9 @@ from roomseg.errors import UserError
 from roomseg.geometry.equirect import solid_angle_weights
 from roomseg.geometry.projection import HitMap, panorama_hits
 from roomseg.losses import CollapsedTeacher, collapse_teacher, collapsed_distillation
-from roomseg.metrics import miou
-from roomseg.models.student import Student
-from roomseg.models.teacher import Segmenter
+from roomseg.metrics import all_scores
+from roomseg.models.student import Student, pad_with_empty
+from roomseg.models.teacher import Teacher
 from roomseg.ports import Progress, StageContext
 from roomseg.stages.outputs import room_shards
 from roomseg.stages.students import (
@@ -32,8 +32,8 @@ from roomseg.stages.students import (
     student_confusions,
     training_device,
 )
-from roomseg.stages.teacher import image_tensor, load_teacher
-from roomseg.training import FitConfig, fit
+from roomseg.stages.teacher import load_teacher, panorama_tensor
+from roomseg.training import FitConfig, constant_lr, fit
 
 
 def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
@@ -48,7 +48,7 @@ def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
     result = fit(
         DistillTask(model, train, val, views, chosen, config),
         torch.optim.Adam(model.parameters(), config.lr),
-        lambda step: config.lr,
+        constant_lr(config.lr),
         FitConfig(
             steps=config.iterations,
             validate_every=config.validate_every,
@@ -79,7 +79,7 @@ class RoomViews:
         self.rooms, self.folder = rooms, folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def prepare(self, teacher: Segmenter, min_hit_rate: float, progress: Progress) -> list[int]:
+    def prepare(self, teacher: Teacher, min_hit_rate: float, progress: Progress) -> list[int]:
         """Write what is missing; returns the rooms whose panorama sees at least ``min_hit_rate``."""
         chosen = []
         for index in progress.track(range(len(self.rooms)), "distill: hit maps", total=len(self.rooms), unit="rooms"):
@@ -108,17 +108,17 @@ class RoomViews:
         part.rename(self._path(index))
 
 
-def make_view(room: Room, teacher: Segmenter) -> RoomView:
+def make_view(room: Room, teacher: Teacher) -> RoomView:
     panorama = room.panoramas[0]
     device = next(teacher.parameters()).device
     with torch.inference_mode():
-        coarse = teacher.coarse_logits(image_tensor(panorama.rgb)[None].to(device))[0]
+        coarse = teacher.coarse_logits(panorama_tensor(panorama).to(device))[0]
     return RoomView(room_hits(room, panorama).voxel, coarse.to("cpu", torch.float16).numpy())
 
 
 def room_hits(room: Room, panorama: Panorama) -> HitMap:
     camera_voxel = (panorama.camera_m - room.origin_m) / room.voxel_m
-    return panorama_hits(room.tsdf, room.meta["truncation_voxels"], camera_voxel, panorama.label.shape[0])
+    return panorama_hits(room.tsdf, camera_voxel, panorama.label.shape[0])
 
 
 @dataclass(frozen=True)
@@ -149,18 +149,24 @@ class DistillTask:
         epoch, position = divmod(step, len(self.chosen))
         index = self.chosen[epoch_order(self.config.seed, epoch, len(self.chosen))[position]]
         room, view = self.train[index], self.views[index]
-        weights = None
-        if self.config.solid_angle:
-            weights = torch.from_numpy(solid_angle_weights(view.voxel.shape[0]))
         teacher = collapse_teacher(
-            torch.from_numpy(view.teacher).float(), torch.from_numpy(view.voxel), self.config.tau, weights
+            torch.from_numpy(view.teacher),
+            torch.from_numpy(view.voxel),
+            self.config.tau,
+            self._pixel_weights(view.voxel.shape),
         )
         return DistillBatch(room.id, room_tensor(room), torch.from_numpy(room.label.copy())[None], teacher)
 
+    def _pixel_weights(self, shape: tuple[int, ...]) -> torch.Tensor:  # (H, 2H)
+        if not self.config.solid_angle:
+            return torch.ones(shape)
+        return torch.from_numpy(solid_angle_weights(shape[0]))[:, None].expand(shape)
+
     def loss(self, batch: DistillBatch) -> tuple[torch.Tensor, dict[str, float]]:
         volume, labels = batch.volume.to(self.device), batch.labels.to(self.device)
-        coarse = self.model.coarse(volume)
-        ce = self.model.cross_entropy_of(coarse, volume, labels, self.config.void_weight)
+        padded = pad_with_empty(volume)
+        coarse = self.model.coarse(padded)
+        ce = self.model.cross_entropy(coarse, padded, labels, self.config.void_weight)
         if self.config.weight == 0:
             return ce, {"ce": ce.item()}
         teacher = batch.teacher.to(self.device)
@@ -169,7 +175,7 @@ class DistillTask:
         return ce + self.config.weight * kd, {"ce": ce.item(), "kd": kd.item()}
 
     def validate(self) -> dict[str, float]:
-        return {"miou": miou(student_confusions(self.model, self.val))}
+        return all_scores(student_confusions(self.model, self.val))
 
     def describe(self, batch: DistillBatch) -> str:
         return f"room {batch.room_id}"

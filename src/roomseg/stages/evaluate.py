@@ -19,9 +19,9 @@ from roomseg.config import EvaluateConfig
 from roomseg.data.dataset import SPLITS, RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import CLASS_NAMES, VOID, class_id
-from roomseg.metrics import ConfusionMatrix, aacc, bootstrap_interval, class_iou, macc, miou, miou_published, total
+from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou
 from roomseg.models.student import Student, build_student
-from roomseg.models.teacher import Segmenter
+from roomseg.models.teacher import Teacher
 from roomseg.ports import StageContext
 from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
 from roomseg.report.page import write_report
@@ -45,7 +45,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
         confusions[name] = [room_confusion(room, predict_room(model, room)) for room in rooms]
     models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
-    teacher_2d = scores_of(teacher_confusions(teacher, test))
+    teacher_2d = all_scores(teacher_confusions(teacher, test))
     add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
     last = students["distilled student"]
     content = ReportContent(
@@ -53,7 +53,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         facts=report_facts(ctx, audit),
         teacher_2d=teacher_2d,
         models=models,
-        confusion=total(confusions["distilled student"]).counts,
+        confusion=np.sum(confusions["distilled student"], axis=0),
         rooms=room_pictures(last, test, config.pictured_rooms),
         panoramas=[panorama_picture(teacher, last, room) for room in islice(test, 2)],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
@@ -76,7 +76,7 @@ def load_students(ctx: StageContext, seed: int) -> dict[str, Student]:
     return {name: model.to(training_device()) for name, model in students.items()}
 
 
-def constant_confusions(audit: dict[str, Any], rooms: RoomSet) -> list[ConfusionMatrix]:
+def constant_confusions(audit: dict[str, Any], rooms: RoomSet) -> list[np.ndarray]:
     """Of predicting the commonest class of the training rooms (void aside) at every voxel that is not empty."""
     counts = audit["class_voxels"]["train"]
     commonest = max((name for name in CLASS_NAMES if name != CLASS_NAMES[VOID]), key=counts.__getitem__)
@@ -86,21 +86,16 @@ def constant_confusions(audit: dict[str, Any], rooms: RoomSet) -> list[Confusion
     ]
 
 
-def scores_of(matrices: Sequence[ConfusionMatrix]) -> dict[str, float]:
-    return {
-        "miou": miou(matrices),
-        "miou_published": miou_published(matrices),
-        "macc": macc(matrices),
-        "aacc": aacc(matrices),
-    }
-
-
-def model_scores(name: str, matrices: Sequence[ConfusionMatrix], config: EvaluateConfig) -> ModelScores:
+def model_scores(name: str, matrices: Sequence[np.ndarray], config: EvaluateConfig) -> ModelScores:
+    scores = all_scores(matrices)
     return ModelScores(
         name=name,
+        miou=scores["miou"],
         miou_interval=bootstrap_interval(matrices, miou, config.bootstrap_samples, config.seed),
-        per_class_iou=[None if np.isnan(iou) else float(iou) for iou in class_iou(matrices)],
-        **scores_of(matrices),
+        miou_published=scores["miou_published"],
+        macc=scores["macc"],
+        aacc=scores["aacc"],
+        per_class_iou=[None if np.isnan(iou) else float(iou) for iou in class_iou(np.stack(matrices))],
     )
 
 
@@ -117,13 +112,13 @@ def room_pictures(model: Student, rooms: RoomSet, n: int) -> list[RoomPicture]:
                 truth=room.label,
                 prediction=predicted,
                 voxel_m=room.voxel_m,
-                miou=miou([room_confusion(room, predicted)]),
+                miou=miou(room_confusion(room, predicted)[None]),
             )
         )
     return pictures
 
 
-def panorama_picture(teacher: Segmenter, student: Student, room: Room) -> PanoramaPicture:
+def panorama_picture(teacher: Teacher, student: Student, room: Room) -> PanoramaPicture:
     """The panorama as the teacher sees it, and the student's prediction through the hit map."""
     panorama = room.panoramas[0]
     voxel = room_hits(room, panorama).voxel  # (H, 2H)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from roomseg.config import PretrainConfig
-from roomseg.data.blocks import cut_block, grid_blocks, random_corner
+from roomseg.data.blocks import Corner, cut_block, grid_blocks, random_corner
 from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
-from roomseg.data.rooms import Room
-from roomseg.metrics import miou
+from roomseg.data.rooms import Room, network_input
+from roomseg.metrics import all_scores
 from roomseg.models.student import Student, build_student
 from roomseg.ports import StageContext
 from roomseg.stages.outputs import room_shards
@@ -68,19 +68,19 @@ class PretrainTask:
         chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
         rng = np.random.default_rng([self.config.seed, step, 2])
         pairs = [self._block(*self.blocks[i], rng) for i in chosen]
-        return torch.stack([torch.from_numpy(x) for x, _ in pairs]), torch.stack(
-            [torch.from_numpy(y) for _, y in pairs]
-        )
+        volumes, labels = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
+        return volumes, labels
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         volumes, labels = (t.to(self.device) for t in batch)
-        return self.model.cross_entropy(volumes, labels, self.config.void_weight), {}
+        coarse = self.model.coarse(volumes)
+        return self.model.cross_entropy(coarse, volumes, labels, self.config.void_weight), {}
 
     def validate(self) -> dict[str, float]:
-        return {"miou": miou(student_confusions(self.model, self.val))}
+        return all_scores(student_confusions(self.model, self.val))
 
-    def _block(self, index: int, corner: tuple[int, int, int], rng: np.random.Generator):
+    def _block(self, index: int, corner: Corner, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         room: Room = self.room(index)
         if self.config.cut == "random":
-            corner = random_corner(room, self.config.block_voxels, rng)
-        return cut_block(room, corner, self.config.block_voxels)
+            corner = random_corner(room.tsdf, self.config.block_voxels, rng)
+        return cut_block(network_input(room), room.label, corner, self.config.block_voxels)

@@ -137,9 +137,7 @@ def fuse_scene(config: RenderConfig, scene: SceneRoom, split: str, rng: np.rando
     tsdf, rgb, label = finish(volume)
     position = panorama_camera(scene, rng)
     view = render_panorama(mesh, position, config.panorama_height, seed=int(rng.integers(2**31)))
-    hits = panorama_hits(
-        tsdf, config.truncation_voxels, (position - volume.origin_m) / config.voxel_m, config.panorama_height
-    )
+    hits = panorama_hits(tsdf, (position - volume.origin_m) / config.voxel_m, config.panorama_height)
     return Room(
         id=scene.id,
         house_id=scene.house_id,

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from roomseg.data.dataset import RoomSet
 from roomseg.data.rooms import Room, network_input
-from roomseg.labels import CLASS_NAMES, N_CLASSES
+from roomseg.labels import CLASS_NAMES
 from roomseg.metrics import ConfusionMatrix
-from roomseg.models.student import Student, build_student
+from roomseg.models.student import Student, build_student, load_student_state
 from roomseg.ports import ArtifactReader, StageContext
 from roomseg.stages.outputs import add_json, read_json
 
@@ -50,7 +50,7 @@ def read_card(artifact: ArtifactReader) -> StudentCard:
 def load_student(artifact: ArtifactReader, drop_path: float = 0.0) -> Student:
     card = read_card(artifact)
     model = build_student(card.variant, len(card.classes), skip=card.skip, drop_path=drop_path)
-    model.load_state_dict(load_file(artifact.path("model.safetensors")))
+    load_student_state(model, load_file(artifact.path("model.safetensors")))
     return model.eval()
 
 
@@ -68,15 +68,12 @@ def predict_room(model: Student, room: Room) -> np.ndarray:  # (X, Y, Z) uint8
         return model.predict(room_tensor(room).to(device))[0].cpu().numpy()
 
 
-def room_confusion(room: Room, predicted: np.ndarray) -> ConfusionMatrix:
-    confusion = ConfusionMatrix(N_CLASSES)
+def room_confusion(room: Room, predicted: np.ndarray) -> np.ndarray:  # (K, K) int64, rows truth
+    confusion = ConfusionMatrix()
     confusion.add(room.label, predicted)
-    return confusion
+    return confusion.counts
 
 
-def student_confusions(model: Student, rooms: RoomSet) -> list[ConfusionMatrix]:
-    """A confusion matrix a room, over all its voxels."""
-    training, _ = model.training, model.eval()
-    confusions = [room_confusion(room, predict_room(model, room)) for room in rooms]
-    model.train(training)
-    return confusions
+def student_confusions(model: Student, rooms: RoomSet) -> list[np.ndarray]:
+    """A confusion matrix a room, over all its voxels; the model is in eval mode."""
+    return [room_confusion(room, predict_room(model, room)) for room in rooms]

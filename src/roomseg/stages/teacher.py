@@ -14,8 +14,8 @@ from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
 from roomseg.data.panoramas import augment_panorama
 from roomseg.data.rooms import Panorama
 from roomseg.labels import N_CLASSES
-from roomseg.metrics import ConfusionMatrix, miou
-from roomseg.models.teacher import Segmenter, build_teacher
+from roomseg.metrics import ConfusionMatrix, all_scores
+from roomseg.models.teacher import Teacher, build_teacher, normalise_panorama
 from roomseg.ports import ArtifactReader, StageContext
 from roomseg.stages.outputs import add_json, room_shards
 from roomseg.training import FitConfig, fit, poly_lr
@@ -62,7 +62,7 @@ def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
 class TeacherTask:
     """Batches of augmented panoramas, plain cross entropy, mIoU over the validation panoramas."""
 
-    def __init__(self, model: Segmenter, train: RoomSet, val: RoomSet, config: TeacherConfig) -> None:
+    def __init__(self, model: Teacher, train: RoomSet, val: RoomSet, config: TeacherConfig) -> None:
         self.model, self.train, self.val, self.config = model, train, val, config
         self.device = next(model.parameters()).device
         self.steps_per_epoch = -(-len(train) // config.batch)
@@ -75,7 +75,7 @@ class TeacherTask:
         rng = np.random.default_rng([self.config.seed, step, 1])
         views = [_draw(self.train.refs[i].panoramas(), rng) for i in chosen]
         pairs = [augment_panorama(view.rgb, view.label, rng) for view in views]
-        images = torch.stack([image_tensor(rgb) for rgb, _ in pairs])
+        images = normalise_panorama(torch.stack([torch.from_numpy(rgb) for rgb, _ in pairs]))
         labels = torch.stack([torch.from_numpy(label.astype(np.int64)) for _, label in pairs])
         return images, labels
 
@@ -85,30 +85,28 @@ class TeacherTask:
         return loss, {}
 
     def validate(self) -> dict[str, float]:
-        return {"miou": miou(teacher_confusions(self.model, self.val))}
+        return all_scores(teacher_confusions(self.model, self.val))
 
 
-def teacher_confusions(model: Segmenter, rooms: RoomSet) -> list[ConfusionMatrix]:
-    """A confusion matrix a room, over the pixels of its panoramas."""
-    training, _ = model.training, model.eval()
+def teacher_confusions(model: Teacher, rooms: RoomSet) -> list[np.ndarray]:  # (K, K) int64 each, rows truth
+    """A confusion matrix a room, over the pixels of its panoramas; the model is in eval mode."""
     confusions = []
     for ref in rooms.refs:
-        confusion = ConfusionMatrix(N_CLASSES)
+        confusion = ConfusionMatrix()
         for view in ref.panoramas():
             confusion.add(view.label, teacher_labels(model, view))
-        confusions.append(confusion)
-    model.train(training)
+        confusions.append(confusion.counts)
     return confusions
 
 
-def teacher_labels(model: Segmenter, view: Panorama) -> np.ndarray:  # (H, 2H) uint8
+def teacher_labels(model: Teacher, view: Panorama) -> np.ndarray:  # (H, 2H) uint8
     device = next(model.parameters()).device
     with torch.inference_mode():
-        logits = model(image_tensor(view.rgb)[None].to(device))
+        logits = model(panorama_tensor(view).to(device))
     return logits.argmax(dim=1)[0].to("cpu", torch.uint8).numpy()
 
 
-def load_teacher(artifact: ArtifactReader) -> Segmenter:
+def load_teacher(artifact: ArtifactReader) -> Teacher:
     """The trained teacher of a finished artifact, in eval mode."""
     card = json.loads(artifact.path("teacher.json").read_text())
     model = build_teacher(
@@ -118,22 +116,21 @@ def load_teacher(artifact: ArtifactReader) -> Segmenter:
     return model.eval()
 
 
-def image_tensor(rgb: np.ndarray) -> torch.Tensor:  # (H, W, 3) uint8 -> (3, H, W) float32 in [-1, 1]
-    """RGB, never BGR, normalised as Segmenter's ``vit`` setting: mean 0.5, std 0.5."""
-    return torch.from_numpy(rgb).permute(2, 0, 1).float() / 127.5 - 1
+def panorama_tensor(view: Panorama) -> torch.Tensor:  # (1, 3, H, 2H) float32 in [-1, 1]
+    return normalise_panorama(torch.from_numpy(view.rgb.copy())[None])
 
 
 def _draw(views: tuple[Panorama, ...], rng: np.random.Generator) -> Panorama:
     return views[int(rng.integers(len(views)))]
 
 
-def _optimizer(model: Segmenter, config: TeacherConfig) -> torch.optim.Optimizer:
+def _optimizer(model: Teacher, config: TeacherConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
 
 
-def _start_from_imagenet(model: Segmenter, config: TeacherConfig) -> None:
+def _start_from_imagenet(model: Teacher, config: TeacherConfig) -> None:
     from roomseg.models.timm_weights import fetch_imagenet21k, load_timm_encoder  # timm loads slowly
 
     load_timm_encoder(model, fetch_imagenet21k(config.backbone))

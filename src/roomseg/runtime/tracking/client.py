@@ -5,15 +5,14 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from roomseg.errors import UsageError, UserError
@@ -32,16 +31,15 @@ def default_tracking_uri(store: str) -> str:
     raise UsageError(f"no tracking server for the store {store}: give --tracking-uri or set MLFLOW_TRACKING_URI")
 
 
-def serve_ui(uri: str, port: int) -> None:
-    """MLflow's web page for a local database, on 127.0.0.1 until Ctrl-C; raises ``UserError``."""
+def serve_ui(uri: str, port: int) -> NoReturn:
+    """Become MLflow's web page for a local database, on 127.0.0.1 until Ctrl-C; raises ``UserError``."""
     if not sqlite_path(uri).is_file():
         raise UserError(f"there are no runs yet: {sqlite_path(uri)} is not there; run a stage with the same --store")
     _silence()
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight processes that a page does not need
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    with suppress(KeyboardInterrupt):
-        result = subprocess.run([*command, "--backend-store-uri", uri], check=False)
-        if result.returncode > 0:
-            raise UserError(f"the MLflow server ended with {result.returncode}; its last lines say why")
+    # In place of this process, so that Ctrl-C and SIGTERM reach the server itself.
+    os.execv(command[0], [*command, "--backend-store-uri", uri])
 
 
 def check_reachable(uri: str) -> None:

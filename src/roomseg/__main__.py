@@ -1,0 +1,3 @@
+from roomseg.cli import main
+
+main()

@@ -1,0 +1,152 @@
+"""The whole pipeline under KFP's local runner, on tiny settings: once, again, and with kill -9 in between."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = [
+    "render.train_rooms=3",
+    "render.val_rooms=1",
+    "render.test_rooms=1",
+    "render.rooms_per_house=3",
+    "render.room_size_m=[2.2,2.6]",
+    "render.frames_per_room=8",
+    "render.frame_width=96",
+    "render.frame_height=72",
+    "render.panorama_height=64",
+    "render.rooms_per_shard=2",
+    "teacher.epochs=2",
+    "teacher.validate_every_epochs=1",
+    "pretrain.epochs=1",
+    "distill.iterations=4",
+    "distill.validate_every=2",
+    "distill.min_hit_rate=0.1",
+    "evaluate.bootstrap_samples=20",
+    "evaluate.pictured_rooms=1",
+]
+STAGES = ("render", "teacher", "pretrain", "distill", "evaluate", "register")
+
+
+def command(store: Path) -> list[str]:
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    return [sys.executable, "pipeline.py", "--local", "--profile", "demo", "--store", str(store), *settings]
+
+
+def manifests(store: Path) -> dict[str, dict]:
+    found = {path.parts[-3]: json.loads(path.read_text()) for path in store.glob("artifacts/*/*/manifest.json")}
+    assert len(found) == len(list(store.glob("artifacts/*/*/manifest.json"))), "a stage has two artifacts"
+    return found
+
+
+def digests(store: Path) -> dict[str, dict[str, str]]:
+    """sha256 of each file that carries data: reports hold times, registrations hold versions."""
+    return {
+        stage: {f["name"]: f["sha256"] for f in manifest["files"]}
+        for stage, manifest in manifests(store).items()
+        if stage not in ("evaluate", "register")
+    }
+
+
+def stage_runs(store: Path) -> list[str]:
+    with sqlite3.connect(store / "mlflow.db") as database:
+        query = "SELECT name FROM runs WHERE lifecycle_stage = 'active' AND status = 'FINISHED'"
+        return sorted(name for (name,) in database.execute(query))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    store = tmp_path_factory.mktemp("finished")
+    done = subprocess.run(command(store), cwd=ROOT, capture_output=True, text=True, timeout=560)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return store, done
+
+
+def test_it_ends_with_scores_and_where_things_are(finished):
+    store, done = finished
+    scores = manifests(store)["evaluate"]["scores"]
+    for name, prefix in [("student after distillation", "distilled"), ("2D teacher", "teacher_2d")]:
+        line = next(line for line in done.stdout.splitlines() if name in line)
+        assert f"{scores[f'{prefix}_miou']:.1%}" in line
+        assert f"{scores[f'{prefix}_miou_published']:.1%}" in line
+    report = Path(re.search(r"^report\s+(\S+)$", done.stdout, re.M)[1])
+    assert report.read_text().startswith("<!doctype html>")
+    assert re.search(r"^model\s+roomseg version 1@champion$", done.stdout, re.M)
+    assert f"roomseg ui --store {store}" in done.stdout
+
+
+def test_every_stage_left_one_artifact_and_one_run(finished):
+    store, _ = finished
+    assert set(manifests(store)) == set(STAGES)
+    runs = stage_runs(store)
+    assert [stage for stage in STAGES if runs.count(stage) == 1] == list(STAGES)
+
+
+def test_scores_are_those_of_the_confusion_matrix(finished):
+    scores = manifests(finished[0])["evaluate"]["scores"]
+    for value in scores.values():
+        assert 0 <= value <= 1
+    assert scores["constant_miou"] < scores["constant_miou_published"]  # void voxels are most of a room
+
+
+def test_the_registered_model_predicts(finished):
+    store, _ = finished
+    code = """
+import numpy as np, mlflow, sys
+mlflow.set_tracking_uri(sys.argv[1]); mlflow.set_registry_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/roomseg@champion")
+volume = np.full((4, 20, 24, 16), -1, np.float32); volume[0] = -3; volume[0, :, :, 4:6] = 0
+labels = model.predict(volume)
+np.save(sys.argv[2], labels)
+"""
+    out = store / "labels.npy"
+    uri = f"sqlite:///{store / 'mlflow.db'}"
+    done = subprocess.run([sys.executable, "-c", code, uri, str(out)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    labels = np.load(out)
+    assert (labels.shape, labels.dtype) == ((20, 24, 16), np.uint8)
+
+
+def test_again_runs_nothing_again(finished):
+    store, _ = finished
+    before, runs = manifests(store), stage_runs(store)
+    done = subprocess.run(command(store), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert len(re.findall(r"already complete", done.stdout)) == len(STAGES)
+    assert manifests(store) == before
+    assert stage_runs(store) == runs
+
+
+def test_killed_in_every_stage_it_continues_to_the_same_result(finished, tmp_path):
+    """kill -9 of the whole process group soon after each stage starts; the last attempt runs through."""
+    for stage in STAGES:
+        _kill_during(stage, tmp_path)
+    done = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=560)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert digests(tmp_path) == digests(finished[0])
+    for stage in STAGES:
+        assert stage_runs(tmp_path).count(stage) == 1
+
+
+def _kill_during(stage: str, store: Path) -> None:
+    """Start the pipeline and kill it when the stage has begun its work."""
+    process = subprocess.Popen(
+        command(store), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not list(store.glob(f"artifacts/{stage}/*/attempts/*")):
+        assert process.poll() is None, f"the pipeline ended before {stage} began"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2.0)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

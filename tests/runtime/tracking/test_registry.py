@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from roomseg.labels import CLASS_NAMES
+from roomseg.models.student import build_student
+from roomseg.runtime.tracking import MlflowRegistry, StageRun, open_tracking
+from roomseg.runtime.tracking.registry import folder_digest
+
+
+def model_dir(folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    save_file(build_student("T", seed=seed).state_dict(), folder / "model.safetensors")
+    description = {"variant": "T", "classes": list(CLASS_NAMES), "skip": True, "voxel_m": 0.04, "truncation_voxels": 5}
+    (folder / "model.json").write_text(json.dumps(description))
+    return folder
+
+
+@pytest.fixture
+def run(mlflow_uri: str) -> StageRun:
+    return open_tracking(mlflow_uri, "run-1", "register", "abc", {}, {}, pytest.fail)
+
+
+def test_register_promote_and_predict(
+    run: StageRun, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
+    folder = model_dir(tmp_path / "model", seed=1)
+    assert registry.champion("roomseg") is None
+    version = registry.register("roomseg", folder, {"miou": 0.1 + 0.2, "iou/door/window": 0.5}, {"why": "test"})
+    assert version == "1"
+    assert registry.champion("roomseg") is None
+    registry.promote("roomseg", version)
+    assert registry.champion("roomseg") == ("1", {"miou": 0.1 + 0.2, "iou/door/window": 0.5})
+    assert run.client.get_model_version("roomseg", "1").tags["why"] == "test"
+    assert run.client.get_model_version("roomseg", "1").run_id == run.run_id
+
+    volume = np.random.Generator(np.random.PCG64(0)).uniform(-1, 1, (4, 40, 64, 33)).astype(np.float32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    labels = mlflow.pyfunc.load_model("models:/roomseg@champion").predict(volume)
+    assert labels.dtype == np.uint8
+    expected = build_student("T", seed=1).eval().predict(torch.from_numpy(volume)[None])[0].numpy()
+    assert labels.shape == expected.shape == (40, 64, 33)
+    assert (labels == expected).mean() > 0.999
+
+
+def test_the_same_folder_again_is_the_same_version(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:
+    registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
+    folder = model_dir(tmp_path / "model", seed=1)
+    assert registry.register("roomseg", folder, {"miou": 0.1}, {}) == "1"
+    assert registry.register("roomseg", folder, {"miou": 0.2}, {}) == "1"
+    other = model_dir(tmp_path / "other", seed=2)
+    assert folder_digest(folder) != folder_digest(other)
+    assert registry.register("roomseg", other, {"miou": 0.3}, {}) == "2"
+    assert len(run.client.search_model_versions("name='roomseg'")) == 2
+    registry.promote("roomseg", "1")
+    assert registry.champion("roomseg") == ("1", {"miou": 0.2})
+    registry.promote("roomseg", "2")
+    assert registry.champion("roomseg") == ("2", {"miou": 0.3})

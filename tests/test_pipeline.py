@@ -1,0 +1,100 @@
+"""The compiled pipeline, and what the command says to a person who errs."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from roomseg.profiles import demo
+from tests.golden.update import GOLDEN, PROFILES, compile_profile
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_pipeline(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "pipeline.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_golden_pipeline(name, tmp_path):
+    compile_profile(name, tmp_path / "now.yaml")
+    now, golden = (
+        (folder / file).read_text() for folder, file in [(tmp_path, "now.yaml"), (GOLDEN, f"pipeline_{name}.yaml")]
+    )
+    assert list(yaml.safe_load_all(now)) == list(yaml.safe_load_all(golden)), (
+        "the DAG changed: if that is wanted, `python -m tests.golden.update` and read the diff"
+    )
+
+
+def test_the_arrows():
+    spec = yaml.safe_load((GOLDEN / "pipeline_demo.yaml").read_text())
+    tasks = spec["root"]["dag"]["tasks"]
+    after = {name: sorted(task.get("dependentTasks", [])) for name, task in tasks.items()}
+    assert after == {
+        "render": [],
+        "teacher": ["render"],
+        "pretrain": ["render"],
+        "distill": ["pretrain", "render", "teacher"],
+        "evaluate": ["distill", "pretrain", "render", "teacher"],
+        "register": ["distill", "evaluate"],
+    }
+
+
+def test_nothing_is_installed_at_run_time():
+    text = (GOLDEN / "pipeline_demo.yaml").read_text()
+    assert "pip install" not in text
+    executors = yaml.safe_load(text)["deploymentSpec"]["executors"]
+    images = {name.removeprefix("exec-"): executor["container"]["image"] for name, executor in executors.items()}
+    assert {name for name, image in images.items() if "/render:" in image} == {"render"}
+
+
+def test_compile_writes_the_package(tmp_path):
+    done = run_pipeline("--compile", str(tmp_path / "pipeline.yaml"), "--profile", "demo", "--set", "teacher.epochs=3")
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load((tmp_path / "pipeline.yaml").read_text())
+    teacher = spec["root"]["inputDefinitions"]["parameters"]["teacher"]["defaultValue"]
+    assert json.loads(teacher) == demo().teacher.model_dump(mode="json") | {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "give one of --local, --compile FILE and --submit"),
+        (["--local", "--profile", "nope"], 2, "unknown profile 'nope'; there are demo and paper"),
+        (["--local", "--set", "teacher.epoch=3"], 2, "did you mean 'epochs'?"),
+        (["--compile", "x.txt"], 2, "expected a file that ends in .yaml"),
+        (["--compile", "/nowhere/x.yaml"], 1, "No such file or directory"),
+        (["--submit"], 2, "--submit needs --host URL"),
+        (["--submit", "--host", "http://127.0.0.1:9"], 2, "give s3://BUCKET/PREFIX"),
+        (["--submit", "--host", "http://127.0.0.1:9", "--store", "s3://b/p"], 1, "no KFP server answers there"),
+        (["--local", "--store", "/proc/nowhere"], 1, "/proc/nowhere"),
+    ],
+)
+def test_mistakes_get_one_line(arguments, code, words):
+    done = run_pipeline(*arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_says_what_a_newcomer_needs():
+    text = run_pipeline("--help").stdout
+    for word in ("--local", "--compile", "--submit", "--profile", "--set", "--store"):
+        assert word in text
+
+
+def test_ui_names_a_port_in_use(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "roomseg", "ui", "--store", str(tmp_path), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"error: port {port} is in use; give another one by --port"
