@@ -35,6 +35,9 @@ class CollapsedTeacher:
     target: Tensor  # (V, K) float32: T_v; sums to 1 over everything
     constant: float  # sum_p w_p <t_p, log t_p>
 
+    def to(self, device: torch.device) -> CollapsedTeacher:
+        return CollapsedTeacher(self.voxels.to(device), self.target.to(device), self.constant)
+
 
 def collapse_teacher(
     teacher_logits: Tensor,  # (K, h, w), coarse; resized bilinearly to the pixels

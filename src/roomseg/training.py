@@ -34,7 +34,8 @@ Schedule = Callable[[int], float]  # step, from 0 -> learning rate
 class Task(Protocol):
     """What is trained on what. ``describe(batch) -> str``, if a task has it, names a batch in an error."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def batch(self, step: int) -> Any:
         """The batch of a step, from 0; depends on the step alone. Called in a thread of its own."""
@@ -62,6 +63,7 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class FitResult:
+    best_score: float
     best_state: dict[str, Tensor]  # weights of the best validation, on the CPU
     last_state: dict[str, Tensor]
     history: list[dict[str, float]]  # {step, loss, lr, ...} at times, {step, val_...} at validations
@@ -111,7 +113,7 @@ def fit(
                 saved_at = time.monotonic()
             bar.advance(1, loss=figures["loss"], waiting=f"{run.wait_share:.0%}")
     last = _weights(task.model)
-    return FitResult(run.best_state or last, last, run.history, run.seconds, run.wait_share)
+    return FitResult(run.best_score, run.best_state or last, last, run.history, run.seconds, run.wait_share)
 
 
 def halving_lr(lr: float, every: int) -> Schedule:

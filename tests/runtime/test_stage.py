@@ -34,6 +34,7 @@ class Stages:
         self.contexts: list[StageContext] = []
         self.fail: set[str] = set()
         self.furniture = "oak"
+        monkeypatch.setattr("roomseg.runtime.fingerprint.code_digest", lambda stage: "code")
         for name in ("render", "teacher", "pretrain"):
             module = ModuleType(f"roomseg.stages.{name}")
             module.run = self._stage(name)  # type: ignore[attr-defined]
@@ -128,7 +129,8 @@ def test_a_killed_attempt_is_continued(
         """
         import os, signal, sys, types
         import torch
-        from roomseg.profiles import profile
+        from roomseg.config import parse_section
+        from roomseg.runtime import fingerprint
         from roomseg.runtime.stage import run_stage
 
         def run(config, ctx):
@@ -141,11 +143,13 @@ def test_a_killed_attempt_is_continued(
         module = types.ModuleType("roomseg.stages.render")
         module.run, module.external_digests = run, lambda config: {"furniture": "oak"}
         sys.modules["roomseg.stages.render"] = module
-        section = profile("demo").render
+        fingerprint.code_digest = lambda stage: "code"
+        section = parse_section("render", sys.argv[3])
         run_stage("render", section, store=sys.argv[1], inputs={}, run_id="run-1", tracking_uri=sys.argv[2])
         """,
         store,
         mlflow_uri,
+        CONFIG.render.model_dump_json(),
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     rooms = run("render", store, mlflow_uri)
@@ -167,16 +171,20 @@ def test_a_complete_stage_imports_neither_torch_nor_mlflow(
     ended = run_python(
         """
         import pathlib, sys
-        from roomseg.profiles import profile
+        from roomseg.config import parse_section
+        from roomseg.runtime import fingerprint
         from roomseg.runtime.manifest import Manifest
         from roomseg.runtime.stage import run_stage
 
+        fingerprint.code_digest = lambda stage: "code"
+        section = parse_section("teacher", sys.argv[3])
         rooms = Manifest.from_json(pathlib.Path(sys.argv[2]).read_text())
-        run_stage("teacher", profile("demo").teacher, store=sys.argv[1], inputs={"rooms": rooms}, run_id="run-2")
+        run_stage("teacher", section, store=sys.argv[1], inputs={"rooms": rooms}, run_id="run-2")
         assert not {"torch", "mlflow", "boto3", "kfp"} & set(sys.modules), "imported"
         """,
         store,
         str(tmp_path / "rooms.json"),
+        CONFIG.teacher.model_dump_json(),
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.startswith("teacher: already complete (fingerprint ")

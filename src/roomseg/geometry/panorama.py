@@ -17,15 +17,15 @@ from roomseg.geometry.kernels import kernel
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.geometry.raster import PackedMesh, pack_mesh, surface_color
 
-AMBIENT = 0.45  # linear light where nothing occludes
-LAMP = 1.0  # linear light at the lamp, facing it
-EXPOSURE = 1.7  # of the film: 1 - exp(-exposure x light), so that nothing is burnt out
+AMBIENT = 0.3  # linear light where nothing occludes
+LAMP = 1.2  # linear light at the lamp, facing it
+EXPOSURE = 1.8  # of the film: 1 - exp(-exposure x light), so that nothing is burnt out
 LAMP_HALF_M = 2.5  # distance at which the lamp's light has fallen to a half
 LAMP_RADIUS_M = 0.15  # gives shadows a soft border
 LAMP_BELOW_CEILING_M = 0.3
-OCCLUSION_RAYS = 4
+OCCLUSION_RAYS = 6
 OCCLUSION_REACH_M = 1.2
-SPREAD = 2  # radius of the filter, in samples
+SPREAD = 3  # radius of the filter, in samples
 GAMMA = 1 / 2.2
 
 

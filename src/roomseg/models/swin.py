@@ -1,8 +1,8 @@
 """A 3D Swin Transformer: attention inside windows of 8^3 tokens, every second block with windows moved by 4.
 
 Tokens are flat, (B, N, C) in C order of a grid ``sizes`` = (n0, n1, n2). Legend of shapes: B batch, N tokens,
-C channels, W windows, T tokens in a window, H heads, D channels in a head. Source: Video Swin Transformer with cubic merging
-(paper, section 3.1).
+C channels, W windows, T tokens in a window, H heads, D channels in a head. Source: Video Swin Transformer with cubic
+merging (paper, section 3.1).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A picture of a whole room from outside and above, near walls and ceiling cut away.
 
-Orthographic rays march through the TSDF to its first zero crossing. The room was seen from inside only, so behind the
-seen surface the volume soon turns "unseen" again, and a ray from outside meets that jump first. Walls, floor and
-ceiling (the *shell*) are drawn only at true crossings, which face the inside; that opens the room towards the viewer.
+Orthographic rays march through the TSDF. The room was seen from inside only, so behind the seen surface the volume
+soon turns "unseen" again, and a ray from outside meets that *skin* first: a jump instead of a slope. It passes the
+skin of walls and ceiling, and the first true surface after it, which faces the inside, is drawn: the near side of the
+room opens by itself. Of furniture any side is drawn, so that what stands at a near wall has a back.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from roomseg.geometry.kernels import kernel
 
 EMPTY = 127.0  # int8 TSDF that says empty or unseen
 SUPERSAMPLING = 2
+NOTHING, SKIN, SURFACE = 0, 1, 2  # what a ray ends at
+SKIN_COLOR = (226.0, 228.0, 232.0)  # of solids whose inside was never seen
+STRIDE = 3.0  # voxels that a ray goes on in empty space; a skin is thicker
 JUMP = 110.0  # TSDF steps a voxel: more is the edge of the unseen, a true surface has 127 / truncation_voxels
 AMBIENT_REACH = (1.0, 2.0, 4.0)  # voxels along the normal at which nearness of other surfaces is looked for
 SHADOW_REACH = 45.0  # voxels
@@ -42,13 +46,14 @@ class Camera:
 class Traced:
     """What each sub-pixel shows; any number of colour volumes can be painted on it."""
 
-    point: np.ndarray  # (h * S, w * S, 3) float32, voxel coordinates, -1 where the background shows
+    kind: np.ndarray  # (h * S, w * S) uint8: NOTHING, SKIN or SURFACE
+    point: np.ndarray  # (h * S, w * S, 3) float32, voxel coordinates
     shade: np.ndarray  # (h * S, w * S) float32, 0..1
 
 
 def trace(
     tsdf: np.ndarray,  # (X, Y, Z) int8
-    shell: np.ndarray,  # (X, Y, Z) bool: voxels of walls, floor and ceiling
+    furniture: np.ndarray,  # (X, Y, Z) bool: see the module's text; it alone casts shadows
     camera: Camera,
     size: tuple[int, int],  # height, width
 ) -> Traced:
@@ -57,24 +62,26 @@ def trace(
     height, width = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
     centre, voxels_per_pixel = _framing(tsdf, axes, (height, width))
     light = np.array([-0.55, 0.85, 0.85]) @ axes  # from the upper left, over the viewer's shoulder
-    point = np.full((height, width, 3), -1, np.float32)
-    shade = np.zeros((height, width), np.float32)
-    reach = float(np.linalg.norm(tsdf.shape))
-    _trace(tsdf, shell, axes, light / np.linalg.norm(light), centre, voxels_per_pixel, reach, point, shade)
-    return Traced(point, shade)
+    light /= np.linalg.norm(light)
+    kind = np.zeros((height, width), np.uint8)
+    point = np.zeros((height, width, 3), np.float32)
+    shade = np.ones((height, width), np.float32)
+    _trace(tsdf, furniture, axes, light, centre, voxels_per_pixel, kind, point, shade)
+    return Traced(kind, point, shade)
 
 
-def best_camera(tsdf: np.ndarray, shell: np.ndarray) -> Camera:
+def best_camera(tsdf: np.ndarray, furniture: np.ndarray) -> Camera:
     """Of four corners, the one from which the most voxels of the furniture are in sight."""
     cameras = [Camera(Camera.azimuth_deg + 90.0 * quarter) for quarter in range(4)]
-    return max(cameras, key=lambda camera: _furniture_in_sight(tsdf, shell, camera))
+    return max(cameras, key=lambda camera: _furniture_in_sight(tsdf, furniture, camera))
 
 
-def _furniture_in_sight(tsdf: np.ndarray, shell: np.ndarray, camera: Camera) -> int:
-    point = trace(tsdf, shell, camera, (60, 80)).point
-    i, j, k = np.round(point[point[..., 0] >= 0]).astype(int).T
-    true_front = (np.abs(tsdf[i, j, k]) < JUMP / 2) & ~shell[i, j, k]  # hollow backs do not count
-    return len(np.unique(np.ravel_multi_index((i[true_front], j[true_front], k[true_front]), tsdf.shape)))
+def _furniture_in_sight(tsdf: np.ndarray, furniture: np.ndarray, camera: Camera) -> int:
+    traced = trace(tsdf, furniture, camera, (60, 80))
+    i, j, k = np.round(traced.point[traced.kind == SURFACE]).astype(int).T
+    seen = np.zeros(tsdf.shape, bool)
+    seen[i, j, k] = True
+    return int((seen & furniture & (np.abs(tsdf) < JUMP / 2)).sum())  # hollow backs do not count
 
 
 def paint(
@@ -86,7 +93,8 @@ def paint(
     """A colour volume on a traced surface; ``blend`` mixes neighbouring voxels, which suits colours but not classes."""
     height, width = traced.shade.shape
     fine = np.zeros((height, width, 4), np.float32)
-    _paint(traced.point, traced.shade, tsdf, color, blend, fine)
+    shade = np.sqrt(traced.shade) if blend else traced.shade  # colours, unlike classes, hold light already
+    _paint(traced.kind, traced.point, shade, tsdf, color, blend, fine)
     s = SUPERSAMPLING
     image = fine.reshape(height // s, s, width // s, s, 4).mean(axis=(1, 3))  # premultiplied by alpha
     alpha = image[..., 3:]
@@ -97,7 +105,7 @@ def paint(
 
 def _framing(tsdf: np.ndarray, axes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """The middle of the surface as the viewer sees it, in voxels, and voxels a pixel so that all of it fits."""
-    near = np.argwhere(np.abs(tsdf) <= 32)
+    near = np.argwhere(tsdf < EMPTY)
     if len(near) == 0:
         near = np.array([[0, 0, 0], tsdf.shape])
     seen = near @ axes[:2].T  # (N, 2) right, up
@@ -147,29 +155,40 @@ def _gradient(tsdf: np.ndarray, x: float, y: float, z: float, h: float) -> tuple
 
 
 @kernel
+def _is_furniture(tsdf: np.ndarray, furniture: np.ndarray, point: np.ndarray) -> bool:
+    i, j, k = _nearest_filled(tsdf, point[0], point[1], point[2])
+    return furniture[i, j, k]
+
+
+@kernel
+def _is_true_surface(tsdf: np.ndarray, point: np.ndarray) -> bool:
+    """A slope, not the jump at the edge of the unseen."""
+    gx, gy, gz = _gradient(tsdf, point[0], point[1], point[2], 0.5)
+    return math.sqrt(gx * gx + gy * gy + gz * gz) < JUMP
+
+
+@kernel
 def _march(
     tsdf: np.ndarray,
+    furniture: np.ndarray,
     start: np.ndarray,  # (3,)
     direction: np.ndarray,  # (3,)
     reach: float,
     inside: bool,  # the start lies in the room
     hit: np.ndarray,  # (3,) out
 ) -> int:
-    """SURFACE: the first true crossing from free to solid once in the room; SKIN: only edges of the unseen; NOTHING."""
+    """What is to be drawn first on a ray's way: SURFACE, with its place in ``hit``, only SKIN, or NOTHING."""
     t, before, t_before, found = 0.0, EMPTY, 0.0, NOTHING
     point = np.empty(3)
     while t < reach:
         value = _sample(tsdf, start[0] + t * direction[0], start[1] + t * direction[1], start[2] + t * direction[2])
         if value <= 0 < before:
             _bisect(tsdf, start, direction, t_before, t, point)
-            gx, gy, gz = _gradient(tsdf, point[0], point[1], point[2], 0.5)
-            if math.sqrt(gx * gx + gy * gy + gz * gz) >= JUMP:
-                if found == NOTHING:
-                    hit[:] = point
-                found = SKIN
-            elif inside or found == SKIN:
+            opened = (inside or found == SKIN) and _is_true_surface(tsdf, point)
+            if opened or _is_furniture(tsdf, furniture, point):
                 hit[:] = point
                 return SURFACE
+            found = SKIN
         before, t_before = value, t
         t += max(0.5, STRIDE * value / EMPTY)
     return found
@@ -202,7 +221,7 @@ def _open_sky(tsdf: np.ndarray, hit: np.ndarray, normal: np.ndarray, slope: floa
 
 @kernel
 def _shade(
-    tsdf: np.ndarray, shell: np.ndarray, hit: np.ndarray, back: np.ndarray, light: np.ndarray, other: np.ndarray
+    tsdf: np.ndarray, furniture: np.ndarray, hit: np.ndarray, back: np.ndarray, light: np.ndarray, other: np.ndarray
 ) -> float:
     """Brightness of a surface point, 0..1: a key light with shadows of the furniture, sky light, corners darker."""
     gx, gy, gz = _gradient(tsdf, hit[0], hit[1], hit[2], 1.0)
@@ -211,58 +230,78 @@ def _shade(
     if np.dot(normal, back) < 0:
         normal = back
     lit = max(0.0, np.dot(normal, light))
-    if lit > 0 and _march(tsdf, shell, hit + 2.0 * normal + 0.5 * back, light, SHADOW_REACH, False, other):
-        lit *= 0.45
+    if lit > 0 and _march(tsdf, furniture, hit + 2.0 * normal + 0.5 * back, light, SHADOW_REACH, True, other) == SURFACE:
+        if _is_furniture(tsdf, furniture, other):
+            lit *= 0.45
     sky = 0.5 + 0.5 * normal[2]
-    return (0.56 + 0.12 * sky + 0.38 * lit) * _open_sky(tsdf, hit, normal, min(slope, 32.0))
+    return (0.56 + 0.12 * sky + 0.40 * lit) * _open_sky(tsdf, hit, normal, min(slope, 32.0))
 
 
 @kernel
 def _trace(
     tsdf: np.ndarray,
-    shell: np.ndarray,
+    furniture: np.ndarray,
     axes: np.ndarray,  # (3, 3) right, up, towards the viewer
     light: np.ndarray,  # (3,) towards the light
     centre: np.ndarray,  # (3,) voxels
     voxels_per_pixel: float,
-    reach: float,  # voxels
+    kind: np.ndarray,  # (h, w) out
     point: np.ndarray,  # (h, w, 3) out
     shade: np.ndarray,  # (h, w) out
 ) -> None:
-    height, width = shade.shape
+    height, width = kind.shape
+    reach = math.sqrt(tsdf.shape[0] ** 2 + tsdf.shape[1] ** 2 + tsdf.shape[2] ** 2)
     hit, other = np.empty(3), np.empty(3)
     for row in range(height):
         for column in range(width):
             right = (column + 0.5 - width / 2) * voxels_per_pixel
             up = (height / 2 - row - 0.5) * voxels_per_pixel
             start = centre + right * axes[0] + up * axes[1] + reach * axes[2]
-            if _march(tsdf, shell, start, -axes[2], 2 * reach, True, hit):
+            kind[row, column] = _march(tsdf, furniture, start, -axes[2], 2 * reach, False, hit)
+            if kind[row, column] == SURFACE:
                 point[row, column] = hit
-                shade[row, column] = min(1.0, _shade(tsdf, shell, hit, axes[2], light, other))
+                shade[row, column] = min(1.0, _shade(tsdf, furniture, hit, axes[2], light, other))
+
+
+@kernel
+def _mix(tsdf: np.ndarray, color: np.ndarray, point: np.ndarray, blend: bool, pixel: np.ndarray) -> None:
+    """The colour at a point: of the nearest voxel, or of all filled ones around it."""
+    x, y, z = point
+    if not blend:
+        i, j, k = _nearest_filled(tsdf, x, y, z)
+        for channel in range(3):
+            pixel[channel] = color[i, j, k, channel]
+        return
+    total = 1e-6
+    for corner in range(8):
+        a, b, c = int(x) + (corner >> 2), int(y) + ((corner >> 1) & 1), int(z) + (corner & 1)
+        if tsdf[a, b, c] < EMPTY:
+            weight = (1 - abs(x - a)) * (1 - abs(y - b)) * (1 - abs(z - c))
+            total += weight
+            for channel in range(3):
+                pixel[channel] += weight * color[a, b, c, channel]
+    pixel[:3] /= total
 
 
 @kernel
 def _paint(
-    point: np.ndarray, shade: np.ndarray, tsdf: np.ndarray, color: np.ndarray, blend: bool, image: np.ndarray
+    kind: np.ndarray,
+    point: np.ndarray,
+    shade: np.ndarray,
+    tsdf: np.ndarray,
+    color: np.ndarray,
+    blend: bool,
+    image: np.ndarray,  # (h, w, 4) out, zeros
 ) -> None:
-    height, width = shade.shape
+    height, width = kind.shape
     for row in range(height):
         for column in range(width):
-            x, y, z = point[row, column]
-            if x < 0:
+            pixel = image[row, column]
+            if kind[row, column] == SKIN:
+                pixel[:3] = SKIN_COLOR
+            elif kind[row, column] == SURFACE:
+                _mix(tsdf, color, point[row, column], blend, pixel)
+                pixel[:3] *= shade[row, column]
+            else:
                 continue
-            i, j, k = _nearest_filled(tsdf, x, y, z)
-            total = 1e-6
-            if not blend:
-                x, y, z = float(i), float(j), float(k)
-            i, j, k = min(int(x), tsdf.shape[0] - 2), min(int(y), tsdf.shape[1] - 2), min(int(z), tsdf.shape[2] - 2)
-            for corner in range(8):
-                a, b, c = i + (corner >> 2), j + ((corner >> 1) & 1), k + (corner & 1)
-                weight = (1 - abs(x - a)) * (1 - abs(y - b)) * (1 - abs(z - c))
-                if tsdf[a, b, c] < EMPTY and weight > 0:
-                    total += weight
-                    for channel in range(3):
-                        image[row, column, channel] += weight * color[a, b, c, channel]
-            for channel in range(3):
-                image[row, column, channel] *= shade[row, column] / total
-            image[row, column, 3] = 1
+            pixel[3] = 1

@@ -47,23 +47,23 @@ def colorize(labels: np.ndarray) -> np.ndarray:  # (...) uint8 -> (..., 3) uint8
     return np.asarray(CLASS_COLORS, np.uint8)[labels]
 
 
-def shell_of(labels: np.ndarray) -> np.ndarray:  # (X, Y, Z) uint8 -> (X, Y, Z) bool
-    """The voxels of walls, floor, ceiling and what hangs flat on them; void counts as shell."""
-    return np.isin(labels, (VOID, *SHELL))
+def furniture_of(labels: np.ndarray) -> np.ndarray:  # (X, Y, Z) uint8 -> (X, Y, Z) bool
+    """The voxels of what stands in the room: not void, walls, floor, ceiling or what is fixed flat on them."""
+    return ~np.isin(labels, (VOID, *SHELL))
 
 
 def dollhouse(
     tsdf: np.ndarray,  # (X, Y, Z) int8
     color: np.ndarray,  # (X, Y, Z, 3) uint8
-    shell: np.ndarray | None = None,  # (X, Y, Z) bool, see shell_of; None: every voxel
+    furniture: np.ndarray | None = None,  # (X, Y, Z) bool: what casts shadows, see furniture_of
     camera: Camera | None = None,
     size: tuple[int, int] = (420, 560),  # height, width in pixels
     background: tuple[int, int, int] = WHITE,
     blend: bool = False,
 ) -> np.ndarray:  # (h, w, 3) uint8
     """The room from outside and above, without its ceiling and its near walls (see ``report.dollhouse``)."""
-    shell = np.ones(tsdf.shape, bool) if shell is None else shell
-    image = paint(trace(tsdf, shell, camera or Camera(), size), tsdf, color, blend)
+    furniture = np.zeros(tsdf.shape, bool) if furniture is None else furniture
+    image = paint(trace(tsdf, furniture, camera or Camera(), size), tsdf, color, blend)
     return over(image, background)
 
 
@@ -75,8 +75,8 @@ def over(image: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:  # 
 
 def room_views(room: RoomPicture, size: tuple[int, int]) -> RoomViews:
     """Input, truth, prediction and error from one viewpoint; the surface is traced once."""
-    shell = shell_of(room.truth)
-    traced = trace(room.tsdf, shell, best_camera(room.tsdf, shell), size)
+    furniture = furniture_of(room.truth)
+    traced = trace(room.tsdf, furniture, best_camera(room.tsdf, furniture), size)
     return RoomViews(
         input=paint(traced, room.tsdf, room.rgb, blend=True),
         truth=paint(traced, room.tsdf, colorize(room.truth), blend=False),

@@ -58,7 +58,7 @@ class Furnisher:
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
-    def choices(self, kind: Kind, within: Size = ANY_SIZE, n: int = 3) -> Iterator[FurnitureItem]:
+    def choices(self, kind: Kind, within: Size = ANY_SIZE, n: int = 3, copies: int = 1) -> Iterator[FurnitureItem]:
         """Up to ``n`` random items of a kind that are small and light enough, then the one of least footprint."""
         highest = min(within[2], self.layout.height_m - UNDER_CEILING_M)
         limits = np.array([within[0], within[1], highest]) + 1e-6
@@ -70,21 +70,21 @@ class Furnisher:
         for _ in range(n):
             pool = real if real and (not own or self.chance(REAL_SHARE)) else own
             item = pool[self.rng.integers(len(pool))]
-            if self._is_light(item):
+            if self._is_light(item, copies):
                 yield item
         smallest = min(items, key=lambda item: item.size_m[0] * item.size_m[1])
-        if self._is_light(smallest):
+        if self._is_light(smallest, copies):
             yield smallest
 
     def choice(self, kind: Kind, within: Size = ANY_SIZE) -> FurnitureItem | None:
         return next(self.choices(kind, within), None)
 
-    def _is_light(self, item: FurnitureItem) -> bool:
-        """Whether the item leaves enough of the room's faces for what is still to come."""
+    def _is_light(self, item: FurnitureItem, copies: int = 1) -> bool:
+        """Whether so many of the item leave enough of the room's faces for what is still to come."""
         if item.name not in self._faces_of:
             self._faces_of[item.name] = len(self.furniture.mesh(item))
         used = sum(self._faces_of.get(placed.name, 0) for placed in self.layout.placed)
-        return self._faces_of[item.name] <= min(MAX_ITEM_FACES, 0.4 * (MAX_ROOM_FACES - used))
+        return copies * self._faces_of[item.name] <= min(MAX_ITEM_FACES, 0.4 * (MAX_ROOM_FACES - used))
 
     def against_wall(self, kind: Kind, within: Size = ANY_SIZE, access_m: float = 0.0) -> PlacedObject | None:
         for item in self.choices(kind, within):

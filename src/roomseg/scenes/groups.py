@@ -26,6 +26,7 @@ SIDE_GAP_M = 0.03
 SEAT_GAP_M = 0.04  # between a chair's box and its table's
 VIEW_M = (1.2, 4.0)  # between a sofa and its screen
 CHAIR_M = (0.65, 0.68, 1.15)  # the largest at a dining table
+MOST_CHAIRS = 6
 DESK_KINDS: tuple[Kind, ...] = ("computer", "table_lamp", "small_object")
 WORKTOP_KINDS: tuple[Kind, ...] = ("small_appliance", "small_appliance", "small_object", "cooktop")
 RUN_LOW_M = 0.6  # what is lower stands on a worktop, not in a row with cabinets
@@ -55,7 +56,8 @@ def _at_head(bed: FurnitureItem, table: FurnitureItem) -> list[Member]:
 
 def table_group(f: Furnisher) -> list[PlacedObject]:
     """A dining table somewhere on the floor with two to six chairs that face it."""
-    for table, chair in zip(f.choices("dining_table", (2.4, 1.6, 1.2)), f.choices("chair", CHAIR_M), strict=False):
+    chairs = f.choices("chair", CHAIR_M, copies=MOST_CHAIRS)
+    for table, chair in zip(f.choices("dining_table", (2.4, 1.6, 1.2)), chairs, strict=False):
         places = free_candidates(table, f.plan, f.rng, N_PLACES)
         group = f.layout.place_group(table, places, lambda box, chair=chair: chairs_round(box, chair, f.rng))
         if group:

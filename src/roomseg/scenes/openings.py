@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,11 +11,12 @@ from roomseg.scenes.boxes import Box
 from roomseg.scenes.floorplan import FloorPlan, Wall
 from roomseg.scenes.furniture import FurnitureItem, FurnitureLibrary
 from roomseg.scenes.layout import standing
-from roomseg.scenes.shell import CORNICE_M, Opening
+from roomseg.scenes.shell import CORNICE_M, Opening, OpeningKind
 
 DOOR_SIZES_M = ((0.6, 1.8), (2.0, 2.35))  # lowest and highest (width, height)
 WINDOW_SIZES_M = ((0.4, 0.4), (2.6, 2.3))
-MAX_DEPTH_M = 0.24  # two openings back to back in one pier do not meet
+MAX_DEPTH_M = 0.24  # deeper models are pressed flat to this: openings back to back in one pier do not meet
+DEEPEST_M = 0.35  # such models have sills and handles; what is deeper stands open
 BESIDE_M = 0.12  # wall left beside an opening
 BEHIND_M = 0.01  # from the model's back to the end of the hole
 LINTEL_M = 2.15
@@ -65,7 +66,7 @@ def _add(
     fitted: list[FittedOpening],
     plan: FloorPlan,
     height_m: float,
-    kind: str,
+    kind: OpeningKind,
     furniture: FurnitureLibrary,
     rng: np.random.Generator,
 ) -> None:
@@ -76,21 +77,21 @@ def _add(
         index = _draw_wall(plan, item.size_m[0] + 2 * BESIDE_M, rng)
         if index is None:
             continue
-        opening = _draw_opening(plan.walls[index], index, item, kind == "door", height_m, rng)
+        opening = _draw_opening(plan.walls[index], index, item, kind, height_m, rng)
         if all(_are_apart(opening, other.opening) for other in fitted):
             fitted.append(FittedOpening(opening, item, _model_box(plan.walls[index], opening, item)))
             return
 
 
-def _suitable(furniture: FurnitureLibrary, kind: str, height_m: float) -> list[FurnitureItem]:
+def _suitable(furniture: FurnitureLibrary, kind: OpeningKind, height_m: float) -> list[FurnitureItem]:
     lowest, highest = DOOR_SIZES_M if kind == "door" else WINDOW_SIZES_M
     top = min(highest[1], height_m - CORNICE_M - 0.05)
     return [
         item
-        for item in furniture.of_kind("door" if kind == "door" else "window")
+        for item in furniture.of_kind(kind)
         if lowest[0] <= item.size_m[0] <= highest[0]
         and lowest[1] <= item.size_m[2] <= top
-        and item.size_m[1] <= MAX_DEPTH_M
+        and item.size_m[1] <= DEEPEST_M
     ]
 
 
@@ -100,20 +101,20 @@ def _draw_wall(plan: FloorPlan, needed_m: float, rng: np.random.Generator) -> in
 
 
 def _draw_opening(
-    wall: Wall, index: int, item: FurnitureItem, is_door: bool, height_m: float, rng: np.random.Generator
+    wall: Wall, index: int, item: FurnitureItem, kind: OpeningKind, height_m: float, rng: np.random.Generator
 ) -> Opening:
-    width, depth, high = item.size_m
+    width, _, high = item.size_m
     start = float(rng.uniform(BESIDE_M, wall.length_m - width - BESIDE_M))
     lintel = min(LINTEL_M, height_m - CORNICE_M - 0.05)
-    low = 0.0 if is_door else max(lintel - high, 0.0)
+    low = 0.0 if kind == "door" else max(lintel - high, 0.0)
     return Opening(
-        kind="door" if is_door else "window",
+        kind=kind,
         wall=index,
         from_m=start,
         to_m=start + width,
         low_m=low,
         high_m=low + high,
-        depth_m=depth + BEHIND_M,
+        depth_m=_depth_m(item) + BEHIND_M,
     )
 
 
@@ -123,5 +124,10 @@ def _are_apart(a: Opening, b: Opening) -> bool:
 
 def _model_box(wall: Wall, opening: Opening, item: FurnitureItem) -> Box:
     """The model in its hole, its front flush with the wall."""
-    center = wall.at((opening.from_m + opening.to_m) / 2, -item.size_m[1] / 2)
-    return standing(item, center, wall.facing_yaw_rad, opening.low_m)
+    center = wall.at((opening.from_m + opening.to_m) / 2, -_depth_m(item) / 2)
+    box = standing(item, center, wall.facing_yaw_rad, opening.low_m)
+    return replace(box, size_m=(item.size_m[0], _depth_m(item)))
+
+
+def _depth_m(item: FurnitureItem) -> float:
+    return min(item.size_m[1], MAX_DEPTH_M)

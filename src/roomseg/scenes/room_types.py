@@ -24,8 +24,6 @@ def furnish(f: Furnisher, room_type: RoomType) -> None:
     """Fill a layout: the building's own parts, the room's essential furniture, then others up to a random number."""
     _building_parts(f, room_type)
     ESSENTIALS[room_type](f)
-    if room_type in ("living_room", "office") and f.plan.area_m2 > STAIR_M2 and f.chance(0.45):
-        f.in_corner("stair", (2.4, 3.2, 3.2))
     for _ in range(1 if f.plan.area_m2 < TWO_LAMPS_M2 else 2):
         f.from_ceiling("ceiling_lamp", HEADROOM_M)
     wanted = min(max(WANTED[0], round(f.plan.area_m2 * f.rng.uniform(*WANTED_A_M2))), WANTED[1])
@@ -37,7 +35,7 @@ def furnish(f: Furnisher, room_type: RoomType) -> None:
 
 
 def _building_parts(f: Furnisher, room_type: RoomType) -> None:
-    """Columns, pipes, flues, beams, platforms and heating: they come before the furniture."""
+    """Columns, pipes, flues, beams, stairs, platforms and heating: they come before the furniture."""
     if f.chance(0.25):
         f.floor_to_ceiling("column", (0.6, 0.6))
     if f.chance({"bathroom": 0.6, "kitchen": 0.4}.get(room_type, 0.08)):
@@ -46,6 +44,8 @@ def _building_parts(f: Furnisher, room_type: RoomType) -> None:
         f.floor_to_ceiling("flue", (0.8, 0.8))
     if f.chance(0.25):
         f.across_ceiling("beam")
+    if room_type in ("living_room", "office") and f.plan.area_m2 > STAIR_M2 and f.chance(0.2):
+        f.in_corner("stair", (2.4, 3.2, 3.2))
     if room_type in ("living_room", "bedroom") and f.plan.area_m2 > PLATFORM_M2 and f.chance(0.3):
         platform = f.in_corner("custom_platform", (2.4, 2.4, 0.6))
         if platform is not None:

@@ -16,6 +16,8 @@ from roomseg.scenes.surfaces import Finish, quads
 FLOOR, CEILING, WALL = class_id("floor"), class_id("ceiling"), class_id("wall")
 OPENING, BASEBOARD, WAINSCOT = class_id("door/window"), class_id("baseboard"), class_id("wainscot")
 
+OpeningKind = Literal["door", "window"]
+
 BASEBOARD_HIGH_M = 0.08
 STRIP_PROUD_M = 0.015  # how far baseboards and wainscots stand out from the wall
 CORNICE_M = 0.07
@@ -25,7 +27,7 @@ CORNICE_M = 0.07
 class Opening:
     """A hole in a wall for a door or a window."""
 
-    kind: Literal["door", "window"]
+    kind: OpeningKind
     wall: int  # index into FloorPlan.walls
     from_m: float  # along the wall from its start
     to_m: float

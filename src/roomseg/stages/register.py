@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 
 from roomseg.config import RegisterConfig
 from roomseg.ports import StageContext
@@ -28,6 +29,6 @@ def run(config: RegisterConfig, ctx: StageContext) -> dict[str, float]:
     return {"version": float(version), "champion": float(wins)}
 
 
-def beats(scores: dict[str, float], champion: dict[str, float], min_gain: float) -> bool:
+def beats(scores: Mapping[str, float], champion: Mapping[str, float], min_gain: float) -> bool:
     """Whether the distilled student's mIoU on its test rooms is above the champion's by ``min_gain``."""
     return scores["distilled_miou"] > champion["distilled_miou"] + min_gain

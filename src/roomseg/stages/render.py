@@ -21,7 +21,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from roomseg.config import RenderConfig
+from roomseg.config import RenderConfig, RoomType
 from roomseg.data.audit import audit_rooms
 from roomseg.data.dataset import SPLITS
 from roomseg.data.rooms import Panorama, Room
@@ -46,7 +46,7 @@ class RoomTask:
     split: str
     house: int  # counted over all splits: no house is in two of them
     index: int  # of the room in its house
-    room_type: str
+    room_type: RoomType
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomseg.data.blocks import cut_block, grid_blocks, pad_to_multiple, random_corner
+
+
+def room(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    volume = np.arange(4 * np.prod(shape), dtype=np.float32).reshape(4, *shape)
+    label = (np.arange(np.prod(shape)) % 29 + 1).astype(np.uint8).reshape(shape)
+    return volume, label
+
+
+def test_grid_by_hand() -> None:
+    assert grid_blocks((10, 4, 8), 4) == [(0, 0, 0), (0, 0, 4), (4, 0, 0), (4, 0, 4), (8, 0, 0), (8, 0, 4)]
+
+
+@given(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), st.integers(1, 5))
+def test_blocks_of_the_grid_hold_each_voxel_once(shape: tuple[int, int, int], block: int) -> None:
+    volume, label = room(shape)
+    cut = [cut_block(volume, label, corner, block) for corner in grid_blocks(shape, block)]
+    values = np.concatenate([v[0][v[0] >= 0] for v, _ in cut])
+    np.testing.assert_array_equal(np.sort(values), volume[0].reshape(-1))
+    for block_volume, block_label in cut:
+        assert block_volume.shape == (4, block, block, block)
+        outside = block_volume[0] == -3
+        assert (block_label[outside] == 0).all()
+        assert (block_label[~outside] > 0).all()
+        assert (block_volume[1:, outside] == -1).all()
+
+
+def test_cut_by_hand() -> None:
+    volume, label = room((3, 4, 5))
+    block_volume, block_label = cut_block(volume, label, (2, 1, 3), 3)
+    np.testing.assert_array_equal(block_volume[:, 0, :, :2], volume[:, 2, 1:4, 3:5])
+    np.testing.assert_array_equal(block_label[0, :, :2], label[2, 1:4, 3:5])
+    assert (block_volume[0, 1:] == -3).all()
+    assert (block_label[:, :, 2] == 0).all()
+
+
+def test_whole_rooms_are_padded() -> None:
+    volume, label = room((3, 4, 5))
+    padded_volume, padded_label = pad_to_multiple(volume, label, 4)
+    assert padded_volume.shape == (4, 4, 4, 8)
+    np.testing.assert_array_equal(padded_volume[:, :3, :4, :5], volume)
+    assert padded_volume[:, 3, 0, 0].tolist() == [-3, -1, -1, -1]
+    assert padded_label[0, 0, 5:].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("block", [4, 16])
+def test_random_blocks_hold_surface_and_stay_in_the_room(block: int) -> None:
+    tsdf = np.full((40, 20, 10), 127, np.int8)
+    tsdf[30, 3, 5] = 12  # the only voxel near a surface
+    rng = np.random.default_rng(0)
+    corners = [random_corner(tsdf, block, rng) for _ in range(200)]
+    for corner in corners:
+        for first, place, n in zip(corner, (30, 3, 5), tsdf.shape, strict=True):
+            assert first <= place < first + block
+            assert 0 <= first <= max(0, n - block)
+    assert len({corner[0] for corner in corners}) == min(block, 40 - block - (30 - block + 1) + 1)
+    again = np.random.default_rng(0)
+    assert corners == [random_corner(tsdf, block, again) for _ in range(200)]
+
+
+def test_a_room_without_surfaces_still_gives_a_block() -> None:
+    x, y, z = random_corner(np.full((8, 8, 8), 127, np.int8), 4, np.random.default_rng(0))
+    assert max(x, y, z) <= 4
