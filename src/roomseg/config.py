@@ -11,10 +11,11 @@ import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
 
 from roomseg.errors import UsageError
 
-NOT_IN_FINGERPRINT = {"fingerprint": False}
+NOT_IN_FINGERPRINT: JsonDict = {"fingerprint": False}
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -69,7 +69,7 @@ def paper() -> PipelineConfig:
             drop_path=0.2,
         ),
         evaluate=EvaluateConfig(),
-        register=RegisterConfig(),
+        register_=RegisterConfig(),
     )
 
 

@@ -160,8 +160,9 @@ class _Run:
         }
 
     def log(self, figures: dict[str, float], tracker: Tracker) -> None:
-        self.history.append({"step": self.step, **figures})
-        tracker.log(self.step, figures)
+        values = {name: float(value) for name, value in figures.items()}  # numpy's floats are no plain values
+        self.history.append({"step": self.step, **values})
+        tracker.log(self.step, values)
 
     @property
     def wait_share(self) -> float:
@@ -234,7 +235,7 @@ def _validate(task: Task, select: str, run: _Run) -> dict[str, float]:
     task.model.train()
     assert select in scores, f"validate() gave {sorted(scores)}, without {select}"
     if scores[select] > run.best_score:
-        run.best_score, run.best_state = scores[select], _weights(task.model)
+        run.best_score, run.best_state = float(scores[select]), _weights(task.model)
     return {f"val_{name}": value for name, value in scores.items()}
 
 

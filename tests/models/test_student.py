@@ -122,6 +122,8 @@ def test_bfloat16_is_close() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         coarse = student.coarse(x)
         loss = student.cross_entropy(coarse, x, labels)
+        chosen = student.logits_at(coarse, x, torch.arange(0, 64**3, 999))
+    assert torch.equal(chosen, student.logits_at(coarse, x, torch.arange(0, 64**3, 999)))  # full precision from here
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse, exact, atol=0.02, rtol=0.05)
     torch.testing.assert_close(loss, student.cross_entropy(exact, x, labels), atol=0.02, rtol=0.02)

@@ -8,7 +8,7 @@ import numpy as np
 
 from roomseg.data.rooms import TSDF_STEPS
 from roomseg.labels import class_id
-from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+from roomseg.report.content import RoomPicture
 
 VOXEL_M, TRUNCATION_VOXELS, MARGIN_VOXELS = 0.04, 5, 10
 

@@ -244,7 +244,7 @@ def test_rooms_of_one_house_differ():
 def test_the_models_used_are_credited(rooms):
     for room in rooms:
         assert list(room.credits) == sorted(set(room.credits))
-        assert room.credits == ("roomseg, parametric, Apache-2.0",)
+        assert room.credits == ("roomseg, Apache-2.0", "roomseg, parametric, Apache-2.0")  # textures, models
 
 
 def test_small_rooms_still_hold_eight_objects():

@@ -31,8 +31,9 @@ class PixelHead:
 
 def upsampled_logits(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (B, K, X, Y, Z)
     """The whole volume; for small inputs and for tests."""
-    up = F.interpolate(coarse, scale_factor=SCALE, mode="trilinear", align_corners=False)
-    return up + torch.einsum("kc,bcxyz->bkxyz", head.weight, x) + head.bias.view(-1, 1, 1, 1)
+    with _full_precision(coarse):
+        up = F.interpolate(coarse, scale_factor=SCALE, mode="trilinear", align_corners=False)
+        return up + torch.einsum("kc,bcxyz->bkxyz", head.weight, x) + head.bias.view(-1, 1, 1, 1)
 
 
 def logits_at(coarse: Tensor, x: Tensor, head: PixelHead, index: Tensor) -> Tensor:  # (N, K)
@@ -43,9 +44,10 @@ def logits_at(coarse: Tensor, x: Tensor, head: PixelHead, index: Tensor) -> Tens
     places = index if index.dim() == 2 else torch.stack(torch.unravel_index(index, tuple(sizes)), dim=1)
     cells, weights = _corner_cells(places, coarse.shape[2:], coarse.dtype)
     rows = coarse[0].flatten(1).T.contiguous()  # (cells, K)
-    up = F.embedding_bag(cells, rows, per_sample_weights=weights, mode="sum")
     i, j, k = places.unbind(1)
-    return up + F.linear(x[0, :, i, j, k].T, head.weight, head.bias)
+    with _full_precision(coarse):
+        up = F.embedding_bag(cells, rows, per_sample_weights=weights, mode="sum")
+        return up + F.linear(x[0, :, i, j, k].T, head.weight, head.bias)
 
 
 def upsampled_cross_entropy(coarse: Tensor, x: Tensor, head: PixelHead, labels: Tensor, void_weight: float) -> Tensor:
@@ -68,7 +70,7 @@ def upsampled_labels(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (
         arrays = [t.detach().contiguous().numpy() for t in (coarse, x, head.weight.float(), head.bias.float())]
         return torch.from_numpy(cpu_upsampled.labels(*arrays))
     labels = torch.empty_like(x[:, 0], dtype=torch.uint8)
-    with torch.no_grad():
+    with torch.no_grad(), _full_precision(coarse):
         for item, planes in _slabs(x):
             slab = _slab_logits(coarse[item], x[item], head, planes)  # (S, K, Y, Z)
             labels[item, planes] = slab.argmax(1).to(torch.uint8)
@@ -79,7 +81,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, coarse, x, weight, bias, labels, void_weight):  # type: ignore[no-untyped-def]
         run = _kernel_cross_entropy if _has_kernel(coarse, x) else _slab_cross_entropy
-        with torch.autocast(coarse.device.type, enabled=False):
+        with _full_precision(coarse):
             loss, gradients = run(coarse, x, PixelHead(weight, bias), labels, void_weight)
         ctx.save_for_backward(*gradients)
         return loss
@@ -88,6 +90,11 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         d_coarse, d_weight, d_bias = (gradient * saved for saved in ctx.saved_tensors)
         return d_coarse, None, d_weight, d_bias, None, None
+
+
+def _full_precision(tensor: Tensor) -> torch.autocast:
+    """Differences of logits count here, so autocast stops at the coarse logits."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _has_kernel(coarse: Tensor, x: Tensor) -> bool:

@@ -133,9 +133,16 @@ def _sample(tsdf: np.ndarray, x: float, y: float, z: float) -> float:
 
 
 @kernel
+def _cell(tsdf: np.ndarray, x: float, y: float, z: float) -> tuple[int, int, int]:
+    """The lowest of the eight voxels around a point, for one on the upper border too."""
+    nx, ny, nz = tsdf.shape
+    return min(int(x), nx - 2), min(int(y), ny - 2), min(int(z), nz - 2)
+
+
+@kernel
 def _nearest_filled(tsdf: np.ndarray, x: float, y: float, z: float) -> tuple[int, int, int]:
-    """Of the eight voxels around a point, the filled one that is nearest, the surface's own before deeper ones."""
-    i, j, k = int(x), int(y), int(z)
+    """Of the eight voxels around a point, the filled one that is nearest."""
+    i, j, k = _cell(tsdf, x, y, z)
     best, bi, bj, bk = -1.0, i, j, k
     for corner in range(8):
         a, b, c = i + (corner >> 2), j + ((corner >> 1) & 1), k + (corner & 1)
@@ -198,7 +205,7 @@ def _march(
 def _bisect(
     tsdf: np.ndarray, start: np.ndarray, direction: np.ndarray, low: float, high: float, point: np.ndarray
 ) -> None:
-    """The zero crossing between two distances along a ray."""
+    """The zero crossing between two distances along a ray, on its solid side, which lies in the volume."""
     for _ in range(7):
         middle = (low + high) / 2
         point[:] = start + middle * direction
@@ -206,6 +213,7 @@ def _bisect(
             low = middle
         else:
             high = middle
+    point[:] = start + high * direction
 
 
 @kernel
@@ -230,9 +238,10 @@ def _shade(
     if np.dot(normal, back) < 0:
         normal = back
     lit = max(0.0, np.dot(normal, light))
-    if lit > 0 and _march(tsdf, furniture, hit + 2.0 * normal + 0.5 * back, light, SHADOW_REACH, True, other) == SURFACE:
-        if _is_furniture(tsdf, furniture, other):
-            lit *= 0.45
+    start = hit + 2.0 * normal + 0.5 * back
+    blocked = lit > 0 and _march(tsdf, furniture, start, light, SHADOW_REACH, True, other) == SURFACE
+    if blocked and _is_furniture(tsdf, furniture, other):
+        lit *= 0.45
     sky = 0.5 + 0.5 * normal[2]
     return (0.56 + 0.12 * sky + 0.40 * lit) * _open_sky(tsdf, hit, normal, min(slope, 32.0))
 
@@ -273,8 +282,9 @@ def _mix(tsdf: np.ndarray, color: np.ndarray, point: np.ndarray, blend: bool, pi
             pixel[channel] = color[i, j, k, channel]
         return
     total = 1e-6
+    i, j, k = _cell(tsdf, x, y, z)
     for corner in range(8):
-        a, b, c = int(x) + (corner >> 2), int(y) + ((corner >> 1) & 1), int(z) + (corner & 1)
+        a, b, c = i + (corner >> 2), j + ((corner >> 1) & 1), k + (corner & 1)
         if tsdf[a, b, c] < EMPTY:
             weight = (1 - abs(x - a)) * (1 - abs(y - b)) * (1 - abs(z - c))
             total += weight

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+from roomseg.errors import UserError
 from roomseg.labels import CLASS_COLORS, VOID, class_id
-from roomseg.report.content import PanoramaPicture, RoomPicture
+from roomseg.report.content import PanoramaPicture, ReportContent, RoomPicture
 from roomseg.report.dollhouse import Camera, best_camera, paint, trace
 
 SHELL = tuple(
@@ -17,7 +20,10 @@ SHELL = tuple(
     for name in ("ceiling", "door/window", "baseboard", "wall", "floor", "art", "beam", "mirror", "wainscot")
 )
 RIGHT, WRONG, UNJUDGED = (196, 198, 202), (214, 40, 40), (232, 233, 236)
+HIT, MISS = (226, 232, 240), (30, 41, 59)
 WHITE = (255, 255, 255)
+HERO_WIDTH, HERO_GAP, HERO_ROOM = 1600, 16, (384, 512)  # pixels; of a room's picture height and width
+HERO_BYTES = 600_000
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def room_views(room: RoomPicture, size: tuple[int, int]) -> RoomViews:
 def error_colors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:  # (...) uint8 twice -> (..., 3) uint8
     """Wrong labels in red over grey; paler where the truth is void, which the scores leave out."""
     judged = truth != VOID
-    colors = np.where(judged[..., None], np.uint8(RIGHT), np.uint8(UNJUDGED))
+    colors = np.where(judged[..., None], np.array(RIGHT, np.uint8), np.array(UNJUDGED, np.uint8))
     colors[judged & (truth != prediction)] = WRONG
     return colors
 
@@ -105,7 +111,7 @@ def panorama_views(panorama: PanoramaPicture) -> PanoramaViews:
         teacher=colorize(panorama.teacher),
         student=colorize(panorama.student),
         disagreement=np.clip(disagreement, 0, 255).astype(np.uint8),
-        hit=np.where(panorama.hit[..., None], np.uint8((226, 232, 240)), np.uint8((30, 41, 59))),
+        hit=np.where(panorama.hit[..., None], np.array(HIT, np.uint8), np.array(MISS, np.uint8)),
     )
 
 
@@ -133,7 +139,47 @@ def resized(image: np.ndarray, width: int, smooth: bool) -> np.ndarray:  # (h, w
     return np.asarray(Image.fromarray(image).resize((width, height), how))
 
 
-def _encoded(image: np.ndarray, **options: object) -> bytes:
+def _encoded(image: np.ndarray, **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(buffer, **options)
+    return buffer.getvalue()
+
+
+def hero_picture(content: ReportContent, path: Path) -> None:
+    """One PNG for a README: a room's input, truth and prediction above its panorama with the labels in it.
+
+    Raises ``UserError`` where the content has no room.
+    """
+    if not content.rooms:
+        raise UserError("the hero picture needs a pictured room, got none: set evaluate.pictured_rooms to 1 or more")
+    room = content.rooms[0]
+    views = room_views(room, HERO_ROOM)
+    rows = [[("input", views.input), ("truth", views.truth), ("student's prediction", views.prediction)]]
+    panoramas = sorted(content.panoramas, key=lambda panorama: panorama.room_id != room.room_id)
+    for view in map(panorama_views, panoramas[:1]):
+        flat = [("panorama", view.rgb), ("2D teacher", view.teacher), ("student, projected", view.student)]
+        rows.append([(name, resized(picture, HERO_ROOM[1], smooth=True)) for name, picture in flat])
+    path.write_bytes(_small_png(np.concatenate([_hero_row(row) for row in rows])))
+
+
+def _hero_row(row: list[tuple[str, np.ndarray]]) -> np.ndarray:  # (h, HERO_WIDTH, 3) uint8
+    """Pictures side by side, each with its name under it."""
+    height = row[0][1].shape[0]
+    sheet = Image.new("RGB", (HERO_WIDTH, height + 52), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    for n, (name, picture) in enumerate(row):
+        left = HERO_GAP + n * (HERO_ROOM[1] + HERO_GAP)
+        sheet.paste(Image.fromarray(over(picture, WHITE) if picture.shape[-1] == 4 else picture), (left, 12))
+        middle = left + HERO_ROOM[1] // 2
+        draw.text((middle, height + 32), name, (90, 88, 84), font=ImageFont.load_default(20), anchor="mm")
+    return np.asarray(sheet)
+
+
+def _small_png(image: np.ndarray) -> bytes:
+    """A PNG below ``HERO_BYTES``, with fewer colours where that takes it."""
+    full = png_bytes(image)
+    if len(full) <= HERO_BYTES:
+        return full
+    buffer = io.BytesIO()
+    Image.fromarray(image).quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -98,7 +98,7 @@ def _attempt(
         mesh=join_meshes([build_shell(plan, height_m, openings, style), *_models(objects, fitted, furniture)]),
         plan=plan,
         height_m=height_m,
-        credits=_credits([o.item for o in objects] + [each.item for each in fitted]),
+        credits=_credits([o.item for o in objects] + [each.item for each in fitted], style),
         objects=objects,
         openings=tuple(openings),
     )
@@ -150,8 +150,10 @@ def _models(
     return [placed_mesh(placed, furniture.mesh(placed.item)) for placed in [*objects, *in_holes]]
 
 
-def _credits(items: Sequence[FurnitureItem]) -> tuple[str, ...]:
-    return tuple(sorted({f"{item.creator}, {item.library}, {item.licence}" for item in items}))
+def _credits(items: Sequence[FurnitureItem], style: ShellStyle) -> tuple[str, ...]:
+    models = {f"{item.creator}, {item.library}, {item.licence}" for item in items}
+    textures = {finish.texture.credit for finish in (style.floor, style.wall) if finish.texture is not None}
+    return tuple(sorted(models | textures))
 
 
 def _free_share(room: SceneRoom) -> float:

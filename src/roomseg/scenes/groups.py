@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -40,12 +41,16 @@ def bed_group(f: Furnisher) -> list[PlacedObject]:
     for bed in f.choices("bed", (2.2, 2.4, 1.6)):
         sides = [] if table is None else _at_head(bed, table)
         places = wall_candidates(bed, f.plan.walls, f.rng, N_PLACES)
-        group = f.layout.place_group(bed, places, lambda _, sides=sides: sides)
+        group = f.layout.place_group(bed, places, _always(sides))
         for bedside in group[1:]:
             f.on_top("table_lamp" if f.chance(0.8) else "small_plant", bedside, (0.4, 0.4, 0.7))
         if group:
             return group
     return []
+
+
+def _always(members: list[Member]) -> Callable[[Box], list[Member]]:
+    return lambda _: members
 
 
 def _at_head(bed: FurnitureItem, table: FurnitureItem) -> list[Member]:
@@ -59,7 +64,7 @@ def table_group(f: Furnisher) -> list[PlacedObject]:
     chairs = f.choices("chair", CHAIR_M, copies=MOST_CHAIRS)
     for table, chair in zip(f.choices("dining_table", (2.4, 1.6, 1.2)), chairs, strict=False):
         places = free_candidates(table, f.plan, f.rng, N_PLACES)
-        group = f.layout.place_group(table, places, lambda box, chair=chair: chairs_round(box, chair, f.rng))
+        group = f.layout.place_group(table, places, partial(chairs_round, chair=chair, rng=f.rng))
         if group:
             f.on_top("small_object" if f.chance(0.6) else "small_plant", group[0], (0.5, 0.5, 0.5))
             return group
@@ -93,7 +98,7 @@ def desk_group(f: Furnisher) -> list[PlacedObject]:
     for desk, chair in zip(f.choices("desk", (2.0, 1.2, 1.3)), f.choices(seat_kind, (0.8, 0.8, 1.4)), strict=False):
         seat = replace(_seat(chair, 0.0, -desk.size_m[1] / 2, math.pi, f.rng), required=True)
         places = wall_candidates(desk, f.plan.walls, f.rng, N_PLACES)
-        group = f.layout.place_group(desk, places, lambda _, seat=seat: [seat])
+        group = f.layout.place_group(desk, places, _always([seat]))
         if group:
             for kind in DESK_KINDS:
                 if f.chance(0.75):
@@ -108,7 +113,7 @@ def screen_group(f: Furnisher) -> list[PlacedObject]:
     view_m = float(f.rng.uniform(2.0, 3.2))
     for stand, sofa in zip(f.choices("tv_stand", (2.4, 0.8, 1.3)), f.choices("sofa", (2.6, 1.2, 1.2)), strict=False):
         places = wall_candidates(stand, f.plan.walls, f.rng, 2 * N_PLACES)
-        group = f.layout.place_group(stand, places, lambda box, sofa=sofa: _facing(f, box, sofa, table, view_m))
+        group = f.layout.place_group(stand, places, partial(_facing, f, sofa=sofa, table=table, view_m=view_m))
         if group:
             f.on_top("tv", group[0], (2.0, 0.6, 1.2))
             f.layout.zones.append(_between(group[0].box, group[1].box))

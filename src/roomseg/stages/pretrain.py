@@ -10,7 +10,7 @@ import torch
 from roomseg.config import PretrainConfig
 from roomseg.data.blocks import Corner, cut_block, grid_blocks, random_corner
 from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
-from roomseg.data.rooms import Room, network_input
+from roomseg.data.rooms import network_input
 from roomseg.metrics import all_scores
 from roomseg.models.student import Student, build_student
 from roomseg.ports import StageContext
@@ -53,7 +53,7 @@ class PretrainTask:
     def __init__(self, model: Student, train: RoomSet, val: RoomSet, config: PretrainConfig) -> None:
         self.model, self.train, self.val, self.config = model, train, val, config
         self.device = next(model.parameters()).device
-        self.blocks = [
+        self.blocks: list[tuple[int, Corner]] = [
             (room, corner)
             for room, ref in enumerate(train.refs)
             for corner in grid_blocks(ref.shape(), config.block_voxels)
@@ -67,7 +67,7 @@ class PretrainTask:
         order = epoch_order(self.config.seed, epoch, len(self.blocks))
         chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
         rng = np.random.default_rng([self.config.seed, step, 2])
-        pairs = [self._block(*self.blocks[i], rng) for i in chosen]
+        pairs = [self._block(self.blocks[i], rng) for i in chosen]
         volumes, labels = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
         return volumes, labels
 
@@ -79,8 +79,9 @@ class PretrainTask:
     def validate(self) -> dict[str, float]:
         return all_scores(student_confusions(self.model, self.val))
 
-    def _block(self, index: int, corner: Corner, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        room: Room = self.room(index)
+    def _block(self, block: tuple[int, Corner], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        index, corner = block
+        room = self.room(index)
         if self.config.cut == "random":
             corner = random_corner(room.tsdf, self.config.block_voxels, rng)
         return cut_block(network_input(room), room.label, corner, self.config.block_voxels)
