@@ -14,12 +14,15 @@ from roomseg.models.upsampled import PixelHead, logits_at, upsampled_cross_entro
 from tests.models.volumes import room_like
 
 
-def make(cells: tuple[int, int, int], seed: int, batch: int = 1, classes: int = 30) -> tuple[Tensor, ...]:
-    """coarse, x, weight, bias, labels"""
+Cells = tuple[int, int, int]
+
+
+def make(cells: Cells, seed: int, batch: int = 1, classes: int = 30, cut: int = 0) -> tuple[Tensor, ...]:
+    """coarse, x, weight, bias, labels; the volume ends ``cut`` voxels before the cells do, on each axis."""
     rng = torch.Generator().manual_seed(seed)
     coarse = 3 * torch.randn(batch, classes, *cells, generator=rng)
     weight, bias = torch.randn(classes, 4, generator=rng), torch.randn(classes, generator=rng)
-    x, labels = room_like((8 * cells[0], 8 * cells[1], 8 * cells[2]), seed, batch)
+    x, labels = room_like((8 * cells[0] - cut, 8 * cells[1] - cut, 8 * cells[2] - cut), seed, batch)
     return coarse, x, weight, bias, labels % classes
 
 
@@ -30,10 +33,12 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return request.param
 
 
-@pytest.mark.parametrize(("cells", "batch"), [((2, 3, 4), 1), ((1, 1, 1), 2), ((3, 1, 2), 2)])
+@pytest.mark.parametrize(
+    ("cells", "batch", "cut"), [((2, 3, 4), 1, 0), ((1, 1, 1), 2, 0), ((3, 1, 2), 2, 3), ((3, 4, 3), 1, 11)]
+)
 @pytest.mark.parametrize("void_weight", [1.0, 0.1])
-def test_cross_entropy_and_gradients(version: str, cells: tuple[int, int, int], batch: int, void_weight: float) -> None:
-    coarse, x, weight, bias, labels = make(cells, seed=1, batch=batch)
+def test_cross_entropy_and_gradients(version: str, cells: Cells, batch: int, cut: int, void_weight: float) -> None:
+    coarse, x, weight, bias, labels = make(cells, seed=1, batch=batch, cut=cut)
     leaves = [t.requires_grad_() for t in (coarse, weight, bias)]
     fused = upsampled_cross_entropy(coarse, x, PixelHead(weight, bias), labels, void_weight)
     fused_gradients = torch.autograd.grad(2 * fused, leaves)
@@ -57,8 +62,9 @@ def test_gradcheck_in_float64() -> None:
     )
 
 
-def test_labels(version: str) -> None:
-    coarse, x, weight, bias, _ = make((3, 2, 4), seed=3, batch=2)
+@pytest.mark.parametrize("cut", [0, 5])
+def test_labels(version: str, cut: int) -> None:
+    coarse, x, weight, bias, _ = make((3, 2, 4), seed=3, batch=2, cut=cut)
     head = PixelHead(weight, bias)
     labels = upsampled_labels(coarse, x, head)
     assert labels.dtype == torch.uint8
@@ -75,7 +81,7 @@ def test_a_tie_goes_to_the_lower_class(version: str) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1000))
 def test_logits_at_any_voxel(cx: int, cy: int, cz: int, seed: int) -> None:
-    coarse, x, weight, bias, _ = make((cx, cy, cz), seed, classes=5)
+    coarse, x, weight, bias, _ = make((cx, cy, cz), seed, classes=5, cut=seed % 4)
     leaves = [t.requires_grad_() for t in (coarse, weight, bias)]
     index = torch.randint(0, x[0, 0].numel(), (100,), generator=torch.Generator().manual_seed(seed))
     probe = torch.randn(100, 5, generator=torch.Generator().manual_seed(seed))

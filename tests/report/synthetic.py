@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roomseg.data.rooms import TSDF_STEPS
-from roomseg.labels import class_id
+from roomseg.labels import N_CLASSES, VOID, class_id
 from roomseg.report.content import RoomPicture
 
 VOXEL_M, TRUNCATION_VOXELS, MARGIN_VOXELS = 0.04, 5, 10
@@ -77,3 +77,43 @@ def _prediction(truth: np.ndarray) -> np.ndarray:
     corner = prediction[:, :45, 40:]
     corner[corner == class_id("wall")] = class_id("wardrobe")
     return prediction
+
+
+def synthetic_panorama(room_id: str) -> PanoramaPicture:
+    """Four vertical quarters: all right, teacher wrong, all right, student missed."""
+    shape = (32, 64)
+    quarter = np.arange(64) // 16
+    wall = np.full(shape, class_id("wall"), np.uint8)
+    rgb = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None] * 3, (*shape, 3)).copy()
+    teacher = np.where(quarter == 1, class_id("bed"), wall).astype(np.uint8)
+    hit = np.broadcast_to(quarter != 3, shape).copy()
+    return PanoramaPicture(room_id, rgb, wall, teacher, np.where(hit, wall, 0).astype(np.uint8), hit)
+
+
+def synthetic_content() -> ReportContent:
+    hostile = '<script>alert("1")</script>'
+    room = synthetic_room(hostile)
+    confusion = np.zeros((N_CLASSES, N_CLASSES), np.int64)
+    np.add.at(confusion, (room.truth.ravel(), room.prediction.ravel()), 1)
+    classes: list[float | None] = [None if k in (VOID, class_id("flue")) else 0.5 for k in range(N_CLASSES)]
+    classes[class_id("bed")] = 0.7
+    before = [None if iou is None else iou - 0.1 for iou in classes]
+    return ReportContent(
+        title="A <b>bold</b> title",
+        facts=[("profile", "demo"), ("digest", "9f86d081884c7d65")],
+        teacher_2d={"miou": 0.447, "macc": 0.552},
+        models=[
+            ModelScores("constant", 0.021, (0.018, 0.025), 0.31, 0.05, 0.42, before),
+            ModelScores("pretrained student", 0.385, (0.352, 0.421), 0.402, 0.513, 0.771, before),
+            ModelScores("distilled student", 0.412, (0.377, 0.448), 0.431, 0.538, 0.794, classes),
+        ],
+        confusion=confusion,
+        rooms=[room],
+        panoramas=[synthetic_panorama(hostile)],
+        curves=[
+            Curve("pretrained", [{"step": n, "loss": 3.0 / n, "lr": 1e-3} for n in range(1, 500)]),
+            Curve("distilled", [{"step": 1, "loss": float("nan")}, {"step": 50, "val_miou": 0.4}]),
+        ],
+        timings=[("teacher", 312.0), ("pretrained", 540.4)],
+        credits=['Chair "><svg/onload=1> by <img/onerror=x>', "Bed by B"],
+    )

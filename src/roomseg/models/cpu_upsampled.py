@@ -4,6 +4,7 @@ A row of logits is (K, 8 (Zc + 1)): it starts half a cell before the volume, so 
 between the same two cells and the taps are constants; ``row[:, 4 : 4 + Z]`` is the volume's. Threads share nothing:
 each layer of voxels between two planes of cells has its own partial gradients, summed in a fixed order, so the result
 does not depend on their number. Names: Xc, Yc, Zc are sizes in cells, a gap t lies between the cells t - 1 and t.
+The volume may end before the cells do (a room before it was padded): X <= 8 Xc, and so on.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _labels(coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
     for task in numba.prange(batch * (cells + 1)):
         b, gap = task // (cells + 1), task % (cells + 1)
         line = np.empty((classes, coarse.shape[4] + 2), np.float32)
-        row = np.empty((classes, size_z + SCALE), np.float32)
+        row = np.empty((classes, SCALE * (coarse.shape[4] + 1)), np.float32)
         best = np.empty(size_z, np.float32)
         for i in range(max(0, gap * SCALE - HALF), min(size_x, gap * SCALE + HALF)):
             for j in range(size_y):
@@ -82,7 +83,7 @@ def _cross_entropy(coarse, x, weight, bias, target, class_weight, d_gaps, d_head
     for task in numba.prange(batch * (cells + 1)):
         b, gap = task // (cells + 1), task % (cells + 1)
         line = np.empty((classes, coarse.shape[4] + 2), np.float32)
-        row = np.zeros((classes, size_z + SCALE), np.float32)
+        row = np.zeros((classes, SCALE * (coarse.shape[4] + 1)), np.float32)
         top = np.empty(size_z, np.float32)
         for i in range(max(0, gap * SCALE - HALF), min(size_x, gap * SCALE + HALF)):
             for j in range(size_y):

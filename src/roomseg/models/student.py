@@ -49,16 +49,12 @@ class Student(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X, Y, Z)
         """Logits of a volume of any size, for small ones: K times the input's memory."""
-        padded = pad_with_empty(x)
-        logits = upsampled.upsampled_logits(self.coarse(padded), padded, self.pixel_head)
-        return logits[..., : x.shape[2], : x.shape[3], : x.shape[4]]
+        return upsampled.upsampled_logits(self.coarse(pad_with_empty(x)), x, self.pixel_head)
 
     def predict(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8
         """The class of every voxel, for rooms of any size."""
         with torch.no_grad():
-            padded = pad_with_empty(x)
-            labels = upsampled.upsampled_labels(self.coarse(padded), padded, self.pixel_head)
-        return labels[:, : x.shape[2], : x.shape[3], : x.shape[4]]
+            return upsampled.upsampled_labels(self.coarse(pad_with_empty(x)), x, self.pixel_head)
 
     def coarse(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X/8, Y/8, Z/8) float
         """Class logits at an eighth of the resolution, through the logits' half of ``output`` but for its bias.
@@ -74,11 +70,11 @@ class Student(nn.Module):
         return logits.to(x.dtype).transpose(1, 2).unflatten(2, sizes).contiguous()
 
     def logits_at(self, coarse: Tensor, x: Tensor, index: Tensor) -> Tensor:  # (N, K)
-        """Logits of chosen voxels of one room: ``index`` (N,) flat in C order or (N, 3)."""
+        """Logits of chosen voxels of one room: ``index`` (N,) flat in the C order of ``x`` (before padding) or (N, 3)."""
         return upsampled.logits_at(coarse, x, self.pixel_head, index)
 
     def cross_entropy(self, coarse: Tensor, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:
-        """The mean over all voxels, as F.cross_entropy; labels (B, X, Y, Z) integers, ``x`` as given to ``coarse``."""
+        """The mean over the voxels of ``x``, as F.cross_entropy; labels (B, X, Y, Z) integers. ``x`` before padding."""
         return upsampled.upsampled_cross_entropy(coarse, x, self.pixel_head, labels, void_weight)
 
     @property

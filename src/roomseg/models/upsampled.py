@@ -3,6 +3,9 @@
 output = U(coarse) + W_x x + bias, where U is the trilinear x8 resize (align_corners=False) and ``coarse`` (B, K, X/8,
 Y/8, Z/8) went through the logits' half of the ``output`` layer already: a resize and a channel mix commute.
 
+``x`` may be smaller than the cells reach: a room as it was before it was padded for ``coarse``. What comes out is of
+the size of ``x``, and voxels beyond it count for nothing.
+
 Each function has a plain version here, in slabs along X with torch (any device and precision); the cross entropy and
 the labels also have a kernel for float32 on CPUs (``cpu_upsampled.py``).
 """
@@ -33,6 +36,7 @@ def upsampled_logits(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (
     """The whole volume; for small inputs and for tests."""
     with _full_precision(coarse):
         up = F.interpolate(coarse, scale_factor=SCALE, mode="trilinear", align_corners=False)
+        up = up[..., : x.shape[2], : x.shape[3], : x.shape[4]]
         return up + torch.einsum("kc,bcxyz->bkxyz", head.weight, x) + head.bias.view(-1, 1, 1, 1)
 
 
@@ -139,7 +143,7 @@ def _slab_cross_entropy(
 def _slabs(x: Tensor) -> Iterator[tuple[int, slice]]:
     for item in range(len(x)):
         for first in range(0, x.shape[2], SCALE):
-            yield item, slice(first, first + SCALE)
+            yield item, slice(first, min(first + SCALE, x.shape[2]))
 
 
 def _slab_logits(coarse: Tensor, x: Tensor, head: PixelHead, planes: slice) -> Tensor:  # (S, K, Y, Z)
@@ -148,6 +152,7 @@ def _slab_logits(coarse: Tensor, x: Tensor, head: PixelHead, planes: slice) -> T
     low, high, weight = _axis_taps(voxels, coarse.shape[1], coarse.dtype)
     blended = torch.lerp(coarse[:, low], coarse[:, high], weight.view(-1, 1, 1))  # (K, S, Y/8, Z/8)
     up = F.interpolate(blended.transpose(0, 1), scale_factor=SCALE, mode="bilinear", align_corners=False)
+    up = up[..., : x.shape[2], : x.shape[3]]
     return up + torch.einsum("kc,csyz->skyz", head.weight, x[:, planes]) + head.bias.view(-1, 1, 1)
 
 

@@ -113,10 +113,10 @@ def _cell(x: int, y: int, size: int, row: int, column: int, share: float) -> str
     return f'{tile}<text class="{tone}" x="{x + size / 2:g}" y="{y + 16}">{percent(share, 0)}</text>'
 
 
-def line_chart(points: Sequence[tuple[float, float]], label: str, dots: bool) -> str:
+def line_chart(points: Sequence[tuple[float, float]], last_step: float, label: str, dots: bool) -> str:
     """A line over steps; ``points`` are finite (step, value) pairs in order; ``dots`` marks each of them."""
     points = points if dots else thinned(points)
-    frame = _frame(points)
+    frame = _frame([value for _, value in points], last_step)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (frame.place(*point) for point in points))
     marked = [frame.place(*point) for point in points] if dots or len(points) == 1 else []
     circles = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in marked)
@@ -133,7 +133,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(float(run[:, 0].mean()), float(run[:, 1].mean())) for run in runs]
 
 
-def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
+def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round values (1, 2 or 5 times a power of ten apart) within the range."""
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
@@ -142,8 +142,7 @@ def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
     return [round(step * k, 12) for k in range(first, last + 1)]
 
 
-def _frame(points: Sequence[tuple[float, float]]) -> Frame:
-    steps, values = zip(*points, strict=True)
+def _frame(values: Sequence[float], last_step: float) -> Frame:
     low, high = min(values), max(values)
     log = low > 0 and high / low >= LOG_FROM
     if log:
@@ -151,8 +150,7 @@ def _frame(points: Sequence[tuple[float, float]]) -> Frame:
     else:
         room = 0.08 * (high - low) or abs(high) * 0.1 or 1.0
         spread = (max(0.0, low - room) if low >= 0 else low - room, high + room)
-    end = max(steps)
-    return Frame((0.0 if min(steps) >= 0 else min(steps), end if end > 0 else 1.0), spread, log)
+    return Frame((0.0, max(last_step, 1.0)), spread, log)
 
 
 def _axes(frame: Frame) -> str:

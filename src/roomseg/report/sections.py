@@ -13,7 +13,7 @@ from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportCo
 from roomseg.report.pictures import flat_bytes, panorama_views, photo_bytes, resized, room_views
 from roomseg.report.text import escaped, image, percent, signed_points, swatch
 
-ROOM_SIZE = (420, 560)  # pixels, height and width: twice what a column of the page shows
+ROOM_SIZE = (440, 520)  # pixels, height and width: twice what a column of the page shows
 PANORAMA_WIDTH = 768
 TERMS = {
     "mIoU": """One confusion matrix over all test rooms: the mean IoU of the classes 1 to 29 that occur in it, on voxels
@@ -182,16 +182,17 @@ def curves(content: ReportContent) -> str:
 
 def _curve(curve: Curve) -> str:
     loss, val_miou = _series(curve, "loss"), _series(curve, "val_miou")
+    last = max((step for step, _ in [*loss, *val_miou]), default=0.0)
     parts = []
     if loss:
         parts.append(
-            f"<figure>{line_chart(loss, f'{curve.stage} loss', dots=False)}<figcaption>loss</figcaption></figure>"
+            f"<figure>{line_chart(loss, last, f'{curve.stage} loss', dots=False)}<figcaption>loss</figcaption></figure>"
         )
     if val_miou:
         shown = [(step, 100 * value) for step, value in val_miou]
         best = max(value for _, value in val_miou)
         parts.append(
-            f'<figure class="val">{line_chart(shown, f"{curve.stage} validation mIoU", dots=True)}'
+            f'<figure class="val">{line_chart(shown, last, f"{curve.stage} validation mIoU", dots=True)}'
             f"<figcaption>validation mIoU %, best <b>{percent(best)}</b></figcaption></figure>"
         )
     return f"<div><h3>{escaped(curve.stage)}</h3>{''.join(parts)}</div>" if parts else ""

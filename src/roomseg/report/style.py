@@ -42,7 +42,7 @@ svg text{font:11px var(--sans);fill:var(--soft)}
 .mark .span{stroke:var(--bar);stroke-width:3;stroke-linecap:round}
 .mark circle{fill:var(--bar);stroke:var(--paper);stroke-width:2}
 .mark.strong .span{stroke:var(--accent)}.mark.strong circle{fill:var(--accent)}
-dl.terms{display:grid;grid-template-columns:repeat(auto-fit,minmax(270px,1fr));gap:14px 32px;margin:26px 0 0;
+dl.terms{display:grid;grid-template-columns:repeat(auto-fit,minmax(235px,1fr));gap:14px 32px;margin:26px 0 0;
 font-size:.88rem}
 dl.terms dt{font-weight:600}
 dl.terms dd{margin:2px 0 0;color:var(--soft)}

@@ -164,9 +164,8 @@ class DistillTask:
 
     def loss(self, batch: DistillBatch) -> tuple[torch.Tensor, dict[str, float]]:
         volume, labels = batch.volume.to(self.device), batch.labels.to(self.device)
-        padded = pad_with_empty(volume)
-        coarse = self.model.coarse(padded)
-        ce = self.model.cross_entropy(coarse, padded, labels, self.config.void_weight)
+        coarse = self.model.coarse(pad_with_empty(volume))
+        ce = self.model.cross_entropy(coarse, volume, labels, self.config.void_weight)
         if self.config.weight == 0:
             return ce, {"ce": ce.item()}
         teacher = batch.teacher.to(self.device)
