@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from roomseg.data import rooms
 from roomseg.errors import UserError
 from roomseg.models.student import EMPTY, VARIANTS, build_student, load_student_state, pad_with_empty
+from roomseg.models.swin import window_order
 from tests.models.reference_student import reference_student
 from tests.models.volumes import golden, randomise, room_like
 
@@ -136,3 +137,14 @@ def test_mistakes_are_told_in_one_line() -> None:
         load_student_state(build_student("T"), build_student("T", classes=5).state_dict())
     with pytest.raises(ValueError, match="multiples of 64"):
         build_student("T").coarse(torch.zeros(1, 4, 64, 64, 72))
+
+
+def test_training_goes_on_after_a_prediction_in_inference_mode() -> None:
+    """What is kept between calls must not be an inference tensor."""
+    window_order.cache_clear()
+    student = build_student("T", classes=3)
+    x, labels = room_like((64, 64, 64), seed=0, batch=1)
+    with torch.inference_mode():
+        student.predict(x)
+    student.cross_entropy(student.coarse(x), x, labels % 3).backward()
+    assert all(p.grad is not None for p in student.parameters())

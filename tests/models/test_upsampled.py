@@ -13,7 +13,6 @@ from roomseg.models import upsampled
 from roomseg.models.upsampled import PixelHead, logits_at, upsampled_cross_entropy, upsampled_labels, upsampled_logits
 from tests.models.volumes import room_like
 
-
 Cells = tuple[int, int, int]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from roomseg.data.rooms import TSDF_STEPS
 from roomseg.labels import N_CLASSES, VOID, class_id
-from roomseg.report.content import RoomPicture
+from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
 
 VOXEL_M, TRUNCATION_VOXELS, MARGIN_VOXELS = 0.04, 5, 10
 
@@ -21,11 +21,11 @@ class Box:
     high_m: tuple[float, float, float]
 
 
-FURNITURE = (
-    Box("bed", (190, 70, 60), (0.3, 0.2, 0.0), (1.9, 2.3, 0.5)),
-    Box("wardrobe", (120, 85, 60), (3.6, 0.5, 0.0), (4.2, 2.1, 2.1)),
-    Box("table", (200, 160, 100), (2.2, 2.5, 0.0), (3.4, 3.1, 0.75)),
-    Box("chair", (60, 90, 150), (2.5, 1.7, 0.0), (2.95, 2.15, 0.9)),
+FURNITURE = (  # reaching into floor and wall, so that no gap is left between
+    Box("bed", (190, 70, 60), (0.3, 0.2, -0.3), (1.9, 2.3, 0.5)),
+    Box("wardrobe", (120, 85, 60), (3.6, 0.5, -0.3), (4.5, 2.1, 2.1)),
+    Box("table", (200, 160, 100), (2.2, 2.5, -0.3), (3.4, 3.1, 0.75)),
+    Box("chair", (60, 90, 150), (2.5, 1.7, -0.3), (2.95, 2.15, 0.9)),
     Box("lamp", (250, 230, 140), (1.9, 1.5, 2.1), (2.2, 1.8, 2.4)),
 )
 SIZE_M = np.array([4.2, 3.4, 2.6])

@@ -193,7 +193,8 @@ def window_order(sizes: Sizes, shifted: bool) -> tuple[Tensor, Tensor, tuple[Win
                 order.append(windows.reshape(-1))
                 groups.append(WindowGroup((w0, w1, w2), m0 * m1 * m2))
     forward = np.concatenate(order)
-    return torch.from_numpy(forward), torch.from_numpy(np.argsort(forward)), tuple(groups)
+    with torch.inference_mode(False):  # they are kept, for training too
+        return torch.from_numpy(forward), torch.from_numpy(np.argsort(forward)), tuple(groups)
 
 
 def _axis_parts(n: int, roll: int) -> list[tuple[slice, int]]:

@@ -18,7 +18,7 @@ from roomseg.geometry.kernels import kernel
 EMPTY = 127.0  # int8 TSDF that says empty or unseen
 SUPERSAMPLING = 2
 NOTHING, SKIN, SURFACE = 0, 1, 2  # what a ray ends at
-SKIN_COLOR = (226.0, 228.0, 232.0)  # of solids whose inside was never seen
+SKIN_GREY, SKIN_ALPHA = 128.0, 0.22  # of solids whose inside was never seen: a veil on any background
 STRIDE = 3.0  # voxels that a ray goes on in empty space; a skin is thicker
 JUMP = 110.0  # TSDF steps a voxel: more is the edge of the unseen, a true surface has 127 / truncation_voxels
 AMBIENT_REACH = (1.0, 2.0, 4.0)  # voxels along the normal at which nearness of other surfaces is looked for
@@ -105,14 +105,18 @@ def paint(
 
 def _framing(tsdf: np.ndarray, axes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """The middle of the surface as the viewer sees it, in voxels, and voxels a pixel so that all of it fits."""
-    near = np.argwhere(tsdf < EMPTY)
-    if len(near) == 0:
-        near = np.array([[0, 0, 0], tsdf.shape])
-    seen = near @ axes[:2].T  # (N, 2) right, up
+    filled = tsdf < EMPTY
+    x, y = np.nonzero(filled.any(axis=2))
+    if len(x) == 0:
+        return np.array(tsdf.shape) / 2, 1.0
+    columns = filled[x, y]  # (N, Z); only the ends of a column can lie at the edge of the picture
+    bottom, top = columns.argmax(axis=1), tsdf.shape[2] - 1 - columns[:, ::-1].argmax(axis=1)
+    ends = np.concatenate([np.stack([x, y, bottom], axis=1), np.stack([x, y, top], axis=1)])
+    seen = ends @ axes[:2].T  # (2 N, 2) right, up
     low, high = seen.min(axis=0), seen.max(axis=0)
     extent = np.maximum(high - low, 1.0) / (1 - 2 * MARGIN)
     middle = (low + high) / 2
-    depth = near.mean(axis=0) @ axes[2]
+    depth = np.array(tsdf.shape) / 2 @ axes[2]
     return np.array([middle[0], middle[1], depth]) @ axes, float(max(extent[0] / size[1], extent[1] / size[0]))
 
 
@@ -308,10 +312,9 @@ def _paint(
         for column in range(width):
             pixel = image[row, column]
             if kind[row, column] == SKIN:
-                pixel[:3] = SKIN_COLOR
+                pixel[:3] = SKIN_GREY * SKIN_ALPHA
+                pixel[3] = SKIN_ALPHA
             elif kind[row, column] == SURFACE:
                 _mix(tsdf, color, point[row, column], blend, pixel)
                 pixel[:3] *= shade[row, column]
-            else:
-                continue
-            pixel[3] = 1
+                pixel[3] = 1

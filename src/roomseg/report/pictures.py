@@ -122,12 +122,12 @@ def png_bytes(image: np.ndarray) -> bytes:  # (h, w, 3 or 4) uint8
 
 def photo_bytes(image: np.ndarray, quality: int = 86) -> bytes:  # (h, w, 3 or 4) uint8
     """A lossy WebP file, transparency kept: for what has many colours."""
-    return _encoded(image, format="WEBP", quality=quality, method=6)
+    return _encoded(image, format="WEBP", quality=quality, method=4)
 
 
 def flat_bytes(image: np.ndarray) -> bytes:  # (h, w, 3 or 4) uint8
     """A lossless WebP file: for label maps, whose few flat colours must not bleed."""
-    return _encoded(image, format="WEBP", lossless=True, quality=90, method=4)
+    return _encoded(image, format="WEBP", lossless=True, quality=60, method=3)
 
 
 def resized(image: np.ndarray, width: int, smooth: bool) -> np.ndarray:  # (h, w, 3) -> (h', width, 3) uint8

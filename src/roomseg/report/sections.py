@@ -56,7 +56,7 @@ def scores(content: ReportContent) -> str:
         "scores",
         "Scores",
         '<div class="scroll"><table><thead><tr><th>model</th><th>mIoU %</th><th class="left">95 % interval</th>'
-        "<th></th><th>mIoU %, published<br>definition</th><th>mAcc %</th><th>aAcc %</th></tr></thead>"
+        '<th class="whisker"></th><th>mIoU %, published<br>definition</th><th>mAcc %</th><th>aAcc %</th></tr></thead>'
         f"<tbody>{_teacher_row(content.teacher_2d)}{rows}</tbody></table></div>"
         f'<dl class="terms">{terms}</dl>',
     )
@@ -65,8 +65,8 @@ def scores(content: ReportContent) -> str:
 def _teacher_row(teacher: Mapping[str, float]) -> str:
     miou, published, macc, aacc = (percent(teacher.get(k)) for k in ("miou", "miou_published", "macc", "aacc"))
     return (
-        f'<tr class="other"><td>teacher <small>2D, pixels of panoramas</small></td><td>{miou}</td><td></td><td></td>'
-        f"<td>{published}</td><td>{macc}</td><td>{aacc}</td></tr>"
+        f'<tr class="other"><td>teacher <small>2D, pixels of panoramas</small></td><td>{miou}</td><td></td>'
+        f'<td class="whisker"></td><td>{published}</td><td>{macc}</td><td>{aacc}</td></tr>'
     )
 
 
@@ -76,7 +76,7 @@ def _score_row(model: ModelScores, end: float, best: bool) -> str:
     return (
         f'<tr class="{kind}"><td>{escaped(model.name)}</td><td>{percent(model.miou)}</td>'
         f'<td class="left"><small>{percent(low)} to {percent(high)}</small></td>'
-        f'<td class="left">{interval_mark(model.miou, model.miou_interval, end, best)}</td>'
+        f'<td class="left whisker">{interval_mark(model.miou, model.miou_interval, end, best)}</td>'
         f"<td>{percent(model.miou_published)}</td><td>{percent(model.macc)}</td><td>{percent(model.aacc)}</td></tr>"
     )
 

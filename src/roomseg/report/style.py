@@ -100,6 +100,7 @@ summary{cursor:pointer;color:var(--accent);font-size:.92rem}
 @media (max-width:900px){ul.credits{columns:2}.three{grid-template-columns:repeat(2,1fr)}}
 @media (max-width:760px){main{padding:32px 18px 48px}.scroll{margin:0 -18px;padding:0 18px}section{margin-top:44px}
 .four{grid-template-columns:repeat(2,1fr)}.grid{gap:12px}.stats{gap:14px 34px}.stats b{font-size:2.1rem}
-ul.bars,ul.credits{columns:1}ul.bars li{grid-template-columns:7.4em 1fr 6.6em}}
+ul.bars,ul.credits{columns:1}ul.bars li{grid-template-columns:8.6em 1fr 6.2em;gap:8px}
+td.whisker,th.whisker{display:none}}
 @media print{section{break-inside:avoid}body{background:none}}
 """
