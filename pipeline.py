@@ -91,7 +91,8 @@ def run_local(config: PipelineConfig, store: str, tracking_uri: str, verbose: bo
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--store {store}: cannot write there ({error.strerror}); choose another folder") from None
-    warnings.filterwarnings("ignore", message="You may be attemping to run a task", category=RuntimeWarning)
+    # Images and accelerators are for the cluster; that the local runner leaves them aside is what we want.
+    warnings.filterwarnings("ignore", module="kfp.local")
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
     pipeline = build_pipeline(config, store, tracking_uri, config.run_id)
     with StageOutput(root / f"{config.run_id}.log", verbose) as output:

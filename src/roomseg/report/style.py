@@ -1,12 +1,11 @@
 """The style sheet of the page: system fonts, light and dark, from a phone to a wide screen."""
 
 STYLE = """
-:root{color-scheme:light dark;--paper:#fcfbf9;--card:#fff;--ink:#1d1c1a;--soft:#6b6761;--faint:#a8a39b;--rule:#e6e2db;
+:root{color-scheme:light dark;--paper:#fcfbf9;--ink:#1d1c1a;--soft:#6b6761;--faint:#a8a39b;--rule:#e6e2db;
 --accent:#0b6e75;--wrong:#d62828;--rail:#e9e5de;--bar:#8a857d;
 --sans:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","Noto Sans","Liberation Sans",Arial,sans-serif;
---serif:"Iowan Old Style","Palatino Linotype",Palatino,"Source Serif 4","Noto Serif","Liberation Serif",Georgia,serif;
---mono:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
-@media (prefers-color-scheme:dark){:root{--paper:#161514;--card:#1f1e1c;--ink:#ece9e4;--soft:#a5a099;--faint:#77726b;
+--serif:"Iowan Old Style","Palatino Linotype",Palatino,"Source Serif 4","Noto Serif","Liberation Serif",Georgia,serif}
+@media (prefers-color-scheme:dark){:root{--paper:#161514;--ink:#ece9e4;--soft:#a5a099;--faint:#77726b;
 --rule:#33312e;--accent:#4fc0c4;--wrong:#ff6b66;--rail:#353330;--bar:#8f8a82}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
@@ -88,7 +87,7 @@ border-radius:0 2px 2px 3px}
 .line{width:100%;height:auto;max-width:520px}
 .line .grid{stroke:var(--rule);stroke-width:1}
 .line polyline{fill:none;stroke:var(--bar);stroke-width:1.6;stroke-linejoin:round}
-.line.val polyline,.val .line polyline{stroke:var(--accent);stroke-width:2}
+.val .line polyline{stroke:var(--accent);stroke-width:2}
 .val .line circle{fill:var(--accent)}
 .line circle{fill:var(--bar)}
 dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:14px 32px;margin:0;font-size:.9rem}
@@ -101,6 +100,7 @@ summary{cursor:pointer;color:var(--accent);font-size:.92rem}
 @media (max-width:760px){main{padding:32px 18px 48px}.scroll{margin:0 -18px;padding:0 18px}section{margin-top:44px}
 .four{grid-template-columns:repeat(2,1fr)}.grid{gap:12px}.stats{gap:14px 34px}.stats b{font-size:2.1rem}
 ul.bars,ul.credits{columns:1}ul.bars li{grid-template-columns:8.6em 1fr 6.2em;gap:8px}
-td.whisker,th.whisker{display:none}}
+td.whisker,th.whisker{display:none}
+td:first-child{white-space:normal}th,td{padding-left:14px}dl.facts{grid-template-columns:repeat(2,1fr);gap:12px 20px}}
 @media print{section{break-inside:avoid}body{background:none}}
 """
