@@ -45,6 +45,9 @@ class RenderConfig(Section):
     frame_height: Positive
     frame_fov_deg: float = Field(75.0, gt=10, lt=150)  # horizontal
     camera_height_m: tuple[float, float]
+    panoramas_per_room: Positive = (
+        1  # the first from the middle; the teacher learns from all, distillation from the first
+    )
     panorama_height: int = Field(ge=32, multiple_of=32)  # the width is twice that
     rooms_per_shard: Positive = 8
     furniture_dir: str = Field("auto", json_schema_extra=NOT_IN_FINGERPRINT)  # the libraries' content counts instead

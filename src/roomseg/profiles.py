@@ -88,6 +88,7 @@ def demo() -> PipelineConfig:
             "frames_per_room": 80,
             "frame_width": 320,
             "frame_height": 240,
+            "panoramas_per_room": 4,
             "panorama_height": 256,
             "rooms_per_shard": 4,
         },

@@ -14,7 +14,7 @@ from roomseg.errors import UserError
 from roomseg.labels import N_CLASSES
 from roomseg.scenes.boxes import penetration_m
 from roomseg.scenes.furniture import open_furniture
-from roomseg.scenes.generator import camera_poses, generate_room, panorama_camera
+from roomseg.scenes.generator import camera_poses, generate_room, panorama_cameras
 from roomseg.scenes.openings import MAX_DEPTH_M
 from roomseg.scenes.textures import floor_textures, wall_textures
 from roomseg.scenes.viewpoints import CLEARANCE_M
@@ -210,13 +210,15 @@ def test_cameras_spread_better_than_chance(rooms):
     assert nearest_gap(spread) > 1.2 * nearest_gap(chance)
 
 
-def test_the_panorama_is_taken_in_free_space_near_the_middle(rooms):
+def test_panoramas_are_taken_in_free_space_and_the_first_near_the_middle(rooms):
     for room in rooms:
-        position = panorama_camera(room, np.random.default_rng(0))
-        assert room.is_free(position[None], CLEARANCE_M).all()
-        assert position[2] == pytest.approx(1.6)
+        positions = panorama_cameras(room, 3, np.random.default_rng(0))
+        assert positions.shape == (3, 3)
+        assert room.is_free(positions, CLEARANCE_M).all()
+        np.testing.assert_allclose(positions[:, 2], 1.6)
         middle = (room.outline.min(axis=0) + room.outline.max(axis=0)) / 2
-        assert np.linalg.norm(position[:2] - middle) < 0.5 * np.linalg.norm(middle)
+        assert np.linalg.norm(positions[0, :2] - middle) < 0.5 * np.linalg.norm(middle)
+        np.testing.assert_array_equal(panorama_cameras(room, 1, np.random.default_rng(0)), positions[:1])
 
 
 def test_is_free_by_hand(rooms):

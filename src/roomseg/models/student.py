@@ -70,7 +70,7 @@ class Student(nn.Module):
         return logits.to(x.dtype).transpose(1, 2).unflatten(2, sizes).contiguous()
 
     def logits_at(self, coarse: Tensor, x: Tensor, index: Tensor) -> Tensor:  # (N, K)
-        """Logits of chosen voxels of one room: ``index`` (N,) flat in the C order of ``x`` (before padding) or (N, 3)."""
+        """Logits of chosen voxels of one room: ``index`` (N,) flat in the C order of ``x``, not padded, or (N, 3)."""
         return upsampled.logits_at(coarse, x, self.pixel_head, index)
 
     def cross_entropy(self, coarse: Tensor, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:

@@ -22,9 +22,9 @@ from roomseg.scenes.scene_room import SceneRoom
 from roomseg.scenes.shell import ShellStyle, build_shell
 from roomseg.scenes.surfaces import Finish
 from roomseg.scenes.textures import Texture
-from roomseg.scenes.viewpoints import CLEARANCE_M, camera_poses, panorama_camera
+from roomseg.scenes.viewpoints import CLEARANCE_M, camera_poses, panorama_cameras
 
-__all__ = ["PlacedObject", "SceneRoom", "camera_poses", "generate_room", "panorama_camera"]
+__all__ = ["PlacedObject", "SceneRoom", "camera_poses", "generate_room", "panorama_cameras"]
 
 MAX_ATTEMPTS = 20
 MIN_FREE_SHARE = 0.15  # of the floor's bounds, at eye height

@@ -64,8 +64,17 @@ def camera_poses(
     return poses
 
 
-def panorama_camera(room: SceneRoom, rng: np.random.Generator) -> np.ndarray:  # (3,) metres
-    """The free position nearest the middle of the room's bounds, at 1.6 m (paper, section 4: the centre of a room)."""
+def panorama_cameras(room: SceneRoom, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, 3) metres
+    """The middle of the room (paper, section 4) and n - 1 more free positions, spread over it."""
+    middle = _middle(room, rng)[None]
+    if n == 1:
+        return middle
+    heights = (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M)
+    return np.concatenate([middle, spread_points(free_points(room, (n - 1) * N_CANDIDATES, heights, rng), n - 1)])
+
+
+def _middle(room: SceneRoom, rng: np.random.Generator) -> np.ndarray:  # (3,) metres
+    """The free position nearest the middle of the room's bounds, at 1.6 m."""
     middle = (room.outline.min(axis=0) + room.outline.max(axis=0)) / 2
     center = np.array([*middle, PANORAMA_HEIGHT_M])
     points = np.concatenate([center[None], free_points(room, 1000, (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M), rng)])

@@ -30,11 +30,11 @@ from roomseg.errors import UserError
 from roomseg.geometry.cameras import Pinhole
 from roomseg.geometry.panorama import render_panorama
 from roomseg.geometry.projection import panorama_hits
-from roomseg.geometry.raster import pack_mesh, render_frame
+from roomseg.geometry.raster import PackedMesh, pack_mesh, render_frame
 from roomseg.geometry.tsdf import empty_volume, finish, integrate
 from roomseg.ports import Bar, StageContext
 from roomseg.scenes.furniture import FurnitureLibrary, content_digest, open_furniture
-from roomseg.scenes.generator import SceneRoom, camera_poses, generate_room, panorama_camera
+from roomseg.scenes.generator import SceneRoom, camera_poses, generate_room, panorama_cameras
 from roomseg.scenes.textures import Texture, floor_textures, wall_textures
 
 IMAGE_FURNITURE = Path("/opt/roomseg/furniture")  # where images/render keeps the libraries
@@ -135,9 +135,10 @@ def fuse_scene(config: RenderConfig, scene: SceneRoom, split: str, rng: np.rando
     for pose in camera_poses(scene, config.frames_per_room, config.camera_height_m, rng):
         integrate(volume, render_frame(mesh, camera, pose), camera, pose)
     tsdf, rgb, label = finish(volume)
-    position = panorama_camera(scene, rng)
-    view = render_panorama(mesh, position, config.panorama_height, seed=int(rng.integers(2**31)))
-    hits = panorama_hits(tsdf, (position - volume.origin_m) / config.voxel_m, config.panorama_height)
+    positions = panorama_cameras(scene, config.panoramas_per_room, rng)
+    panoramas = tuple(_panorama(config, mesh, position, rng) for position in positions)
+    camera_voxel = (panoramas[0].camera_m - volume.origin_m) / config.voxel_m
+    hits = panorama_hits(tsdf, camera_voxel, config.panorama_height)
     return Room(
         id=scene.id,
         house_id=scene.house_id,
@@ -147,15 +148,20 @@ def fuse_scene(config: RenderConfig, scene: SceneRoom, split: str, rng: np.rando
         tsdf=tsdf,
         rgb=rgb,
         label=label,
-        panoramas=(Panorama(np.asarray(position, np.float64), view.rgb, view.label),),
+        panoramas=panoramas,
         meta={
             "room_type": scene.room_type,
             "truncation_voxels": config.truncation_voxels,
             "objects": [o.name for o in scene.objects],
             "credits": list(scene.credits),
-            "hit_rate": round(float(hits.hit_rate), 4),
+            "hit_rate": round(float(hits.hit_rate), 4),  # of the panorama from the middle
         },
     )
+
+
+def _panorama(config: RenderConfig, mesh: PackedMesh, position: np.ndarray, rng: np.random.Generator) -> Panorama:
+    view = render_panorama(mesh, position, config.panorama_height, seed=int(rng.integers(2**31)))
+    return Panorama(np.asarray(position, np.float64), view.rgb, view.label)
 
 
 # The worker processes: each opens the libraries once.
