@@ -1,7 +1,10 @@
 #!/usr/bin/env python
 """The pipeline: its arrows, and the three ways to use it: run it here, compile it, or send it to a cluster."""
 
+import json
 import tempfile
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,10 +129,10 @@ def submit(config: PipelineConfig, store: str, tracking_uri: str, host: str, tar
     warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
     import kfp
     from kfp_server_api.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
 
     if "://" not in store:
         raise UsageError(f"--submit with --store {store}: the cluster cannot see this folder; give s3://BUCKET/PREFIX")
+    check_server(host, target.token)
     run_name = target.run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"roomseg-{config.profile}.yaml"
@@ -143,17 +146,30 @@ def submit(config: PipelineConfig, store: str, tracking_uri: str, host: str, tar
                 namespace=target.namespace,
             )
         except ApiException as error:
-            raise UserError(f"--host {host}: {_api_answer(error)}") from None
-        except HTTPError as error:
-            raise UserError(f"--host {host}: no KFP server answers there ({type(error).__name__})") from None
+            raise UserError(f"--host {host}: {_refusal(error.status, error.reason)}") from None
     return run.run_id
 
 
-def _api_answer(error: Exception) -> str:
-    status = getattr(error, "status", None)
+def check_server(host: str, token: str | None) -> None:
+    """A look before KFP's client, which would try for half a minute; raises ``UserError``."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        request = urllib.request.Request(f"{host.rstrip('/')}/apis/v2beta1/healthz", headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise UserError(f"--host {host}: {_refusal(error.code, error.reason)}") from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(f"--host {host}: no KFP server answers there ({reason})") from None
+    except ValueError:
+        raise UserError(f"--host {host}: what answers there is no KFP API server; give the URL of its API") from None
+
+
+def _refusal(status: int, reason: str) -> str:
     if status in (401, 403):
         return f"the server refused us ({status}); give a valid token by --token or KFP_TOKEN"
-    return f"the server answered {status} {getattr(error, 'reason', '')}; is this the address of a KFP API server?"
+    return f"the server answered {status} {reason}; is this the address of a KFP API server?"
 
 
 # The command line

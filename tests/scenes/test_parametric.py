@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from roomseg.geometry.mesh import TriangleMesh
-from roomseg.scenes import parametric
 from roomseg.scenes.furniture_classes import KINDS, LABEL_OF_KIND, Kind
-from roomseg.scenes.shapes import Paint, box, cushion, cylinder, picture, rod, tapered, turned
+from roomseg.scenes.parametric import catalogue
+from roomseg.scenes.parametric.shapes import Paint, box, cushion, cylinder, picture, rod, tapered, turned
 
 PAINT = Paint((10, 20, 30))
 WITH_BACK: tuple[Kind, ...] = ("chair", "office_chair", "armchair", "sofa", "bed")
@@ -59,11 +59,11 @@ def test_picture_is_seen_from_the_front_the_right_way_round() -> None:
 
 def test_every_variant_fills_its_size_and_is_sound() -> None:
     counts: dict[Kind, int] = defaultdict(int)
-    for variant in parametric.variants():
+    for variant in catalogue.variants():
         counts[variant.kind] += 1
         if variant.number % 3:
             continue
-        mesh = parametric.build(variant.kind, variant.number)
+        mesh = catalogue.build(variant.kind, variant.number)
         width, depth, height = variant.size_m
         expected = [[-width / 2, -depth / 2, 0], [width / 2, depth / 2, height]]
         np.testing.assert_allclose(mesh.bounds, expected, atol=1e-4, err_msg=variant.name)
@@ -90,7 +90,7 @@ def test_every_variant_fills_its_size_and_is_sound() -> None:
 
 def test_variants_are_functions_of_their_number() -> None:
     for kind in KINDS:
-        first, again, other = (parametric.build(kind, number) for number in (1, 1, 2))
+        first, again, other = (catalogue.build(kind, number) for number in (1, 1, 2))
         np.testing.assert_array_equal(first.vertices, again.vertices)
         np.testing.assert_array_equal(first.face_color, again.face_color)
         assert first.vertices.shape != other.vertices.shape or not np.array_equal(first.vertices, other.vertices)
@@ -99,7 +99,7 @@ def test_variants_are_functions_of_their_number() -> None:
 @pytest.mark.parametrize("kind", WITH_BACK)
 def test_backs_are_at_plus_y(kind: Kind) -> None:
     for number in range(0, 16, 3):
-        mesh = parametric.build(kind, number)
+        mesh = catalogue.build(kind, number)
         centre = mesh.vertices[mesh.faces].mean(axis=1)
         top = centre[centre[:, 2] > 0.9 * mesh.bounds[1, 2]]
         assert top[:, 1].mean() > 0.1 * mesh.bounds[1, 1], (kind, number)

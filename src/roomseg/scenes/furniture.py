@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from roomseg.geometry.mesh import TriangleMesh
-from roomseg.scenes import parametric, sh3f
+from roomseg.scenes import sh3f
 from roomseg.scenes.furniture_classes import KINDS, LABEL_OF_KIND, Kind
 from roomseg.scenes.furniture_table import KIND_OF_MODEL
+from roomseg.scenes.parametric import catalogue
 from roomseg.scenes.textures import texture_archive
 
 __all__ = ["KINDS", "LABEL_OF_KIND", "FurnitureItem", "FurnitureLibrary", "Kind", "content_digest", "open_furniture"]
@@ -72,7 +73,7 @@ def open_furniture(directory: Path | None) -> FurnitureLibrary:
 
     Raises ``UserError`` for a library that cannot be read.
     """
-    items = [_parametric_item(variant) for variant in parametric.variants()]
+    items = [_parametric_item(variant) for variant in catalogue.variants()]
     for path in library_files(directory):
         items += _library_items(path)
     return FurnitureLibrary(items)
@@ -98,7 +99,7 @@ def mesh_bytes(mesh: TriangleMesh) -> int:
     return sum(array.nbytes for array in arrays)
 
 
-def _parametric_item(variant: parametric.Variant) -> FurnitureItem:
+def _parametric_item(variant: catalogue.Variant) -> FurnitureItem:
     return FurnitureItem(
         name=f"parametric/{variant.name}",
         kind=variant.kind,
@@ -108,15 +109,15 @@ def _parametric_item(variant: parametric.Variant) -> FurnitureItem:
         creator="roomseg",
         licence="Apache-2.0",
         library="parametric",
-        load=partial(parametric.build, variant.kind, variant.number),
+        load=partial(catalogue.build, variant.kind, variant.number),
     )
 
 
 def _library_items(path: Path) -> list[FurnitureItem]:
     """Items of one library that our table knows and does not leave out."""
-    catalogue = sh3f.read_catalogue(path)
+    library = sh3f.read_catalogue(path)
     items = []
-    for entry in catalogue.entries:
+    for entry in library.entries:
         kind = KIND_OF_MODEL.get(entry.key)
         if kind is None:
             continue
@@ -128,9 +129,9 @@ def _library_items(path: Path) -> list[FurnitureItem]:
                 label=label,
                 size_m=entry.size_m,
                 elevation_m=entry.elevation_m,
-                creator=entry.creator or catalogue.provider,
-                licence=catalogue.licence,
-                library=catalogue.name,
+                creator=entry.creator or library.provider,
+                licence=library.licence,
+                library=library.name,
                 load=partial(sh3f.load_model, path, entry, label),
             )
         )

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
 from roomseg import __version__
 from roomseg.config import EvaluateConfig
@@ -67,9 +66,8 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
 def load_students(ctx: StageContext, seed: int) -> dict[str, Student]:
     """Untrained, pretrained and distilled, in this order; ready for prediction."""
     card = read_card(ctx.inputs["distilled"])
-    torch.manual_seed(seed)
     students = {
-        "untrained student": build_student(card.variant, len(card.classes), skip=card.skip).eval(),
+        "untrained student": build_student(card.variant, len(card.classes), skip=card.skip, seed=seed).eval(),
         "pretrained student": load_student(ctx.inputs["pretrained"]),
         "distilled student": load_student(ctx.inputs["distilled"]),
     }

@@ -25,8 +25,8 @@ def run(config: PretrainConfig, ctx: StageContext) -> dict[str, float]:
     """Train; returns the best mIoU over the voxels of the validation rooms."""
     shards = room_shards(ctx.inputs["rooms"])
     train, val = open_rooms(shards, "train"), open_rooms(shards, "val")
-    torch.manual_seed(config.seed)
-    model = build_student(config.variant, skip=config.skip, drop_path=config.drop_path).to(training_device())
+    model = build_student(config.variant, skip=config.skip, drop_path=config.drop_path, seed=config.seed)
+    model.to(training_device())
     task = PretrainTask(model, train, val, config)
     result = fit(
         task,

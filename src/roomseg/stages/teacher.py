@@ -27,9 +27,8 @@ def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
     train, val = open_rooms(shards, "train"), open_rooms(shards, "val")
     height = train.refs[0].panoramas()[0].label.shape[0]
     card = {"backbone": config.backbone, "patch": config.patch, "height": height, "classes": N_CLASSES}
-    torch.manual_seed(config.seed)
     model = build_teacher(
-        config.backbone, N_CLASSES, image_size=(height, 2 * height), patch=config.patch, drop_path=config.drop_path
+        config.backbone, N_CLASSES, (height, 2 * height), config.patch, drop_path=config.drop_path, seed=config.seed
     )
     if config.start == "imagenet21k" and ctx.checkpoints.latest() is None:
         _start_from_imagenet(model, config)

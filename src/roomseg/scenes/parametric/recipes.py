@@ -9,7 +9,7 @@ import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes import textures
-from roomseg.scenes.shapes import Paint, Vec, box, cylinder, rod
+from roomseg.scenes.parametric.shapes import Paint, Vec, box, cylinder, rod
 
 # Builds into the box of width, depth and height (metres) that is centred on x and y and stands on z = 0, front to -Y.
 Builder = Callable[[np.random.Generator, float, float, float], list[TriangleMesh]]

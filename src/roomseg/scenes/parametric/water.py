@@ -6,9 +6,9 @@ import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.furniture_classes import Kind
-from roomseg.scenes.parametric_storage import kitchen_cabinet
-from roomseg.scenes.recipes import Recipe, fronts, metal, paint, white, wood
-from roomseg.scenes.shapes import Paint, box, cushion, cylinder, rod, turned
+from roomseg.scenes.parametric.recipes import Recipe, fronts, metal, paint, white, wood
+from roomseg.scenes.parametric.shapes import Paint, box, cushion, cylinder, rod, turned
+from roomseg.scenes.parametric.storage import kitchen_cabinet
 
 Parts = list[TriangleMesh]
 CHROME = Paint((190, 194, 198))

@@ -6,8 +6,8 @@ import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.furniture_classes import Kind
-from roomseg.scenes.recipes import Recipe, appliance_paint, black, fronts, metal, paint, plastic, white
-from roomseg.scenes.shapes import Paint, box, cushion, cylinder, picture, rod, tapered, turned
+from roomseg.scenes.parametric.recipes import Recipe, appliance_paint, black, fronts, metal, paint, plastic, white
+from roomseg.scenes.parametric.shapes import Paint, box, cushion, cylinder, picture, rod, tapered, turned
 from roomseg.scenes.textures import smooth_noise
 
 Parts = list[TriangleMesh]

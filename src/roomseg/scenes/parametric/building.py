@@ -9,8 +9,8 @@ import numpy as np
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes import textures
 from roomseg.scenes.furniture_classes import Kind
-from roomseg.scenes.recipes import Recipe, black, metal, paint, white, wood
-from roomseg.scenes.shapes import Paint, box, cylinder, rod, turned
+from roomseg.scenes.parametric.recipes import Recipe, black, metal, paint, white, wood
+from roomseg.scenes.parametric.shapes import Paint, box, cylinder, rod, turned
 
 Parts = list[TriangleMesh]
 

@@ -9,30 +9,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh, join_meshes
-from roomseg.scenes import (
-    parametric_appliances,
-    parametric_building,
-    parametric_decoration,
-    parametric_lamps,
-    parametric_recreation,
-    parametric_seating,
-    parametric_storage,
-    parametric_tables,
-    parametric_water,
-)
 from roomseg.scenes.furniture_classes import LABEL_OF_KIND, Kind
-from roomseg.scenes.recipes import Recipe
+from roomseg.scenes.parametric import (
+    appliances,
+    building,
+    decoration,
+    lamps,
+    recreation,
+    seating,
+    storage,
+    tables,
+    water,
+)
+from roomseg.scenes.parametric.recipes import Recipe
 
 RECIPES: dict[Kind, Recipe] = {
-    **parametric_seating.RECIPES,
-    **parametric_tables.RECIPES,
-    **parametric_storage.RECIPES,
-    **parametric_appliances.RECIPES,
-    **parametric_water.RECIPES,
-    **parametric_lamps.RECIPES,
-    **parametric_decoration.RECIPES,
-    **parametric_recreation.RECIPES,
-    **parametric_building.RECIPES,
+    **seating.RECIPES,
+    **tables.RECIPES,
+    **storage.RECIPES,
+    **appliances.RECIPES,
+    **water.RECIPES,
+    **lamps.RECIPES,
+    **decoration.RECIPES,
+    **recreation.RECIPES,
+    **building.RECIPES,
 }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.furniture_classes import Kind
-from roomseg.scenes.recipes import Recipe, fabric, metal, paint, plastic, white, wood
-from roomseg.scenes.shapes import Paint, box, cushion, cylinder, rod, turned
+from roomseg.scenes.parametric.recipes import Recipe, fabric, metal, paint, plastic, white, wood
+from roomseg.scenes.parametric.shapes import Paint, box, cushion, cylinder, rod, turned
 
 Parts = list[TriangleMesh]
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.furniture_classes import Kind
-from roomseg.scenes.recipes import Recipe, fronts, legs, metal, paint, plastic, white, wood
-from roomseg.scenes.shapes import Paint, Vec, box, cushion
+from roomseg.scenes.parametric.recipes import Recipe, fronts, legs, metal, paint, plastic, white, wood
+from roomseg.scenes.parametric.shapes import Paint, Vec, box, cushion
 from roomseg.scenes.textures import fabric_color, stone_color
 
 Parts = list[TriangleMesh]

@@ -9,8 +9,8 @@ import numpy as np
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes import textures
 from roomseg.scenes.furniture_classes import Kind
-from roomseg.scenes.recipes import Recipe, fabric, metal, paint, plastic, white, wood
-from roomseg.scenes.shapes import Paint, Vec, box, cushion, cylinder, painted, picture, rod, turned
+from roomseg.scenes.parametric.recipes import Recipe, fabric, metal, paint, plastic, white, wood
+from roomseg.scenes.parametric.shapes import Paint, Vec, box, cushion, cylinder, painted, picture, rod, turned
 from roomseg.scenes.textures import Texture, smooth_noise
 
 Parts = list[TriangleMesh]

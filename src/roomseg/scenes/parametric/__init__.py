@@ -1,0 +1,1 @@
+"""Our own furniture, built from boxes, cylinders and turned profiles: ``catalogue`` has all of it."""
