@@ -6,7 +6,6 @@ For each room: random RGB-D and label frames at 1.4-1.8 m are drawn and fused on
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from roomseg.ports import Bar, StageContext
 from roomseg.scenes.furniture import FurnitureLibrary, content_digest, open_furniture
 from roomseg.scenes.generator import SceneRoom, camera_poses, generate_room, panorama_cameras
 from roomseg.scenes.textures import Texture, floor_textures, wall_textures
+from roomseg.stages.outputs import add_json
 
 IMAGE_FURNITURE = Path("/opt/roomseg/furniture")  # where images/render keeps the libraries
 Textures = tuple[tuple[Texture, ...], tuple[Texture, ...]]  # floors, walls
@@ -65,9 +65,7 @@ def run(config: RenderConfig, ctx: StageContext) -> dict[str, float]:
     if missing:
         _render_shards(config, directory, missing, done=len(shards) - len(missing), ctx=ctx)
     audit = audit_rooms([ctx.outputs.path(shard.name) for shard in shards])
-    path = ctx.work_dir / "audit.json"
-    path.write_text(json.dumps(audit, indent=1, sort_keys=True))
-    ctx.outputs.add("audit.json", path)
+    add_json(ctx, "audit.json", audit)
     return {
         "rooms": sum(audit["rooms"].values()),
         "hit_rate": audit["hit_rate"],
