@@ -150,3 +150,23 @@ def _kill_during(stage: str, store: Path) -> None:
     time.sleep(2.0)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def test_a_furniture_archive_cut_short_is_one_clear_line(tmp_path):
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    (libraries / "Scopia.sh3f").write_bytes(b"PK\x03\x04 cut short")
+    done = subprocess.run(
+        command(tmp_path / "store"),
+        cwd=ROOT,
+        env=os.environ | {"ROOMSEG_FURNITURE_DIR": str(libraries)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: render: ")
+    assert "Scopia.sh3f" in line
+    assert "make furniture" in line
+    assert not list((tmp_path / "store").glob("artifacts/*/*/manifest.json"))

@@ -29,6 +29,7 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
     store = open_store(store_url)
     manifests = find_artifacts(tuple(STAGES), config, store_url)
     console = Console()
+    console.print("\nOn the test rooms, whose houses are in no other split:")
     console.print(scores_table(manifests["evaluate"].scores))
     times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in manifests.items())
     registered = json.loads(_fetched(store, manifests["register"], "registered.json").read_text())
@@ -40,7 +41,7 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
 
 
 def scores_table(scores: dict[str, float]) -> Table:
-    table = Table(title="mIoU on the test rooms, whose houses are in no other split", title_justify="left")
+    table = Table()
     table.add_column("model")
     table.add_column("miou", justify="right")
     table.add_column("miou_published", justify="right")
