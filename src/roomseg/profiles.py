@@ -107,7 +107,7 @@ def demo() -> PipelineConfig:
         pretrain={
             "block_voxels": 64,
             "cut": "random",
-            "epochs": 8,
+            "epochs": 6,
             "batch": 2,
             "lr": 2e-3,
             "lr_halve_every_epochs": 2,
@@ -116,8 +116,8 @@ def demo() -> PipelineConfig:
             "validate_every_epochs": 1,
         },
         distill={
-            "iterations": 150,
-            "validate_every": 50,
+            "iterations": 120,
+            "validate_every": 40,
             "lr": 5e-4,
             "weight": 0.05,  # a teacher of minutes from random weights knows less than the student (docs/results.md)
             "drop_path": 0.0,

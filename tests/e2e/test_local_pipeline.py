@@ -37,9 +37,9 @@ TINY = [
 STAGES = ("render", "teacher", "pretrain", "distill", "evaluate", "register")
 
 
-def command(store: Path) -> list[str]:
+def command(store: Path | str, *more: str) -> list[str]:
     settings = [part for setting in TINY for part in ("--set", setting)]
-    return [sys.executable, "pipeline.py", "--local", "--profile", "demo", "--store", str(store), *settings]
+    return [sys.executable, "pipeline.py", "--local", "--profile", "demo", "--store", str(store), *settings, *more]
 
 
 def manifests(store: Path) -> dict[str, dict]:
@@ -170,3 +170,22 @@ def test_a_furniture_archive_cut_short_is_one_clear_line(tmp_path):
     assert "Scopia.sh3f" in line
     assert "make furniture" in line
     assert not list((tmp_path / "store").glob("artifacts/*/*/manifest.json"))
+
+
+@pytest.mark.heavy
+def test_the_same_on_s3(finished, s3_store, tmp_path):
+    tracking = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    cache = os.environ | {"ROOMSEG_CACHE_DIR": str(tmp_path / "cache")}
+    for words in ("render 5/5", "already complete"):
+        done = subprocess.run(
+            command(s3_store, "--tracking-uri", tracking),
+            cwd=ROOT,
+            env=cache,
+            capture_output=True,
+            text=True,
+            timeout=560,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert words in done.stdout
+    rows = {line for line in finished[1].stdout.splitlines() if "│" in line}
+    assert rows <= set(done.stdout.splitlines())  # the same scores
