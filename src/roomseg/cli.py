@@ -22,6 +22,14 @@ app = typer.Typer(
 )
 
 DEFAULT_STORE = "roomseg-store"
+STAGE_HELP = {
+    "render": "Scenes -> rooms (TSDF, RGB, label at 4 cm) and labelled panoramas.",
+    "teacher": "Panoramas -> a 2D Segmenter finetuned on them.",
+    "pretrain": "Blocks of rooms -> a 3D student, trained with cross entropy.",
+    "distill": "Rooms, teacher and student -> the distilled student.",
+    "evaluate": "Checkpoints and test rooms -> scores and the HTML report.",
+    "register": "The distilled student -> a version in the model registry.",
+}
 
 Profile = Annotated[str, typer.Option(help="demo: minutes on two cores. paper: every number of the paper.")]
 Settings = Annotated[
@@ -34,70 +42,30 @@ TrackingUri = Annotated[
 ]
 
 
-@app.command()
-def render(
-    profile: Profile = "demo",
-    settings: Settings = None,
-    store: Store = DEFAULT_STORE,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """Scenes -> rooms (TSDF, RGB, label at 4 cm) and labelled panoramas."""
-    _run("render", profile, settings, store, tracking_uri)
+def _stage_command(stage: str) -> Callable[..., None]:
+    def run(
+        profile: Profile = "demo",
+        settings: Settings = None,
+        store: Store = DEFAULT_STORE,
+        tracking_uri: TrackingUri = "",
+    ) -> None:
+        from roomseg.runtime.stage import find_inputs, run_stage  # only now: --help answers at once
+
+        config = override(profile_of(profile), settings or [])
+        run_stage(
+            stage,
+            config.section(stage),
+            store=store,
+            inputs=find_inputs(stage, config, store),
+            run_id=config.run_id,
+            tracking_uri=tracking_uri or None,
+        )
+
+    return run
 
 
-@app.command()
-def teacher(
-    profile: Profile = "demo",
-    settings: Settings = None,
-    store: Store = DEFAULT_STORE,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """Panoramas -> a 2D Segmenter finetuned on them."""
-    _run("teacher", profile, settings, store, tracking_uri)
-
-
-@app.command()
-def pretrain(
-    profile: Profile = "demo",
-    settings: Settings = None,
-    store: Store = DEFAULT_STORE,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """Blocks of rooms -> a 3D student, trained with cross entropy."""
-    _run("pretrain", profile, settings, store, tracking_uri)
-
-
-@app.command()
-def distill(
-    profile: Profile = "demo",
-    settings: Settings = None,
-    store: Store = DEFAULT_STORE,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """Rooms, teacher and student -> the distilled student."""
-    _run("distill", profile, settings, store, tracking_uri)
-
-
-@app.command()
-def evaluate(
-    profile: Profile = "demo",
-    settings: Settings = None,
-    store: Store = DEFAULT_STORE,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """Checkpoints and test rooms -> scores and the HTML report."""
-    _run("evaluate", profile, settings, store, tracking_uri)
-
-
-@app.command()
-def register(
-    profile: Profile = "demo",
-    settings: Settings = None,
-    store: Store = DEFAULT_STORE,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """The distilled student -> a version in the model registry."""
-    _run("register", profile, settings, store, tracking_uri)
+for _stage, _help in STAGE_HELP.items():
+    app.command(_stage, help=_help)(_stage_command(_stage))
 
 
 @app.command()
@@ -112,20 +80,6 @@ def ui(store: Store = DEFAULT_STORE, port: Annotated[int, typer.Option(min=1, ma
         except OSError:
             raise UserError(f"port {port} is in use; give another one by --port") from None
     serve_ui(default_tracking_uri(store), port)
-
-
-def _run(stage: str, profile: str, settings: list[str] | None, store: str, tracking_uri: str) -> None:
-    from roomseg.runtime.stage import find_inputs, run_stage  # only now: --help answers at once
-
-    config = override(profile_of(profile), settings or [])
-    run_stage(
-        stage,
-        config.section(stage),
-        store=store,
-        inputs=find_inputs(stage, config, store),
-        run_id=config.run_id,
-        tracking_uri=tracking_uri or None,
-    )
 
 
 def run_command_line(command: Callable[..., Any]) -> None:
