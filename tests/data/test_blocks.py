@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomseg.data.blocks import cut_block, grid_blocks, pad_to_multiple, random_corner
+from roomseg.data.blocks import cut_block, grid_blocks, random_corner
 
 
 def room(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -39,15 +39,6 @@ def test_cut_by_hand() -> None:
     np.testing.assert_array_equal(block_label[0, :, :2], label[2, 1:4, 3:5])
     assert (block_volume[0, 1:] == -3).all()
     assert (block_label[:, :, 2] == 0).all()
-
-
-def test_whole_rooms_are_padded() -> None:
-    volume, label = room((3, 4, 5))
-    padded_volume, padded_label = pad_to_multiple(volume, label, 4)
-    assert padded_volume.shape == (4, 4, 4, 8)
-    np.testing.assert_array_equal(padded_volume[:, :3, :4, :5], volume)
-    assert padded_volume[:, 3, 0, 0].tolist() == [-3, -1, -1, -1]
-    assert padded_label[0, 0, 5:].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("block", [4, 16])

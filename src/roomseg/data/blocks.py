@@ -40,28 +40,12 @@ def cut_block(
     block: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The block's volume (4, block, block, block) and labels; what lies outside the room is empty."""
-    return _cut(volume, label, corner, (block, block, block))
-
-
-def pad_to_multiple(
-    volume: np.ndarray,  # (4, X, Y, Z) float32
-    label: np.ndarray,  # (X, Y, Z) uint8
-    multiple: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A whole room, padded with empty at the high ends."""
-    x, y, z = (-(-n // multiple) * multiple for n in label.shape)
-    return _cut(volume, label, (0, 0, 0), (x, y, z))
-
-
-def _cut(
-    volume: np.ndarray, label: np.ndarray, corner: Corner, sizes: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    inside = tuple(slice(first, first + n) for first, n in zip(corner, sizes, strict=True))
+    inside = tuple(slice(first, first + block) for first in corner)
     part = volume[(slice(None), *inside)]
     filled = tuple(slice(0, n) for n in part.shape[1:])
-    cut_volume = np.full((len(volume), *sizes), EMPTY_RGB, np.float32)
+    cut_volume = np.full((len(volume), block, block, block), EMPTY_RGB, np.float32)
     cut_volume[0] = EMPTY_TSDF
     cut_volume[(slice(None), *filled)] = part
-    cut_label = np.zeros(sizes, np.uint8)
+    cut_label = np.zeros((block, block, block), np.uint8)
     cut_label[filled] = label[inside]
     return cut_volume, cut_label

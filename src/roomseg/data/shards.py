@@ -55,13 +55,8 @@ def write_shard(rooms: Iterable[Room], path: Path) -> None:
             writer.write_table(pa.Table.from_pylist([_row(room)], schema=SCHEMA))
 
 
-def read_shard(path: Path) -> list[Room]:
-    """All rooms of a shard; raises ``UserError`` if the file is none or is damaged."""
-    file = open_shard(path)
-    return [read_room(file, i, path) for i in range(file.num_row_groups)]
-
-
 def open_shard(path: Path) -> pq.ParquetFile:
+    """A shard for the functions below; raises ``UserError`` if the file is none or is damaged."""
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
