@@ -51,14 +51,30 @@ def check_reachable(uri: str) -> None:
 
 
 def connect(uri: str) -> Any:
-    """A quiet ``MlflowClient``, also for the registry."""
+    """A quiet ``MlflowClient``, also for the registry; an SQLite database is made where there is none."""
     _silence()
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # after the import, which sets its own level
     logging.getLogger("alembic").setLevel(logging.ERROR)
     with mlflow_errors(uri):
+        if uri.startswith(_SQLITE) and not sqlite_path(uri).exists():
+            _make_database(sqlite_path(uri))
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make_database(path: Path) -> None:
+    """All tables first, the name last: MLflow cannot mend a database that a kill left half made."""
+    from mlflow import MlflowClient
+
+    half = path.with_name(f"{path.name}.half")
+    for remains in (half, half.with_name(f"{half.name}-journal")):
+        remains.unlink(missing_ok=True)
+    uri = f"{_SQLITE}{half}"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_experiments(max_results=1)
+    client.search_registered_models(max_results=1)
+    half.rename(path)
 
 
 def experiment_id(client: Any, uri: str) -> str:
