@@ -30,6 +30,6 @@ def test_the_demo_learns(tmp_path):
     for stage in ("teacher", "pretrain", "distill"):
         losses = [point["loss"] for point in history(tmp_path, stage) if "loss" in point]
         third = len(losses) // 3
-        assert np.mean(losses[-third:]) < 0.8 * np.mean(losses[:third]), stage
+        assert np.mean(losses[-third:]) < 0.9 * np.mean(losses[:third]), stage
     peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest process
     assert peak_kib < 6 * 2**20
