@@ -1,8 +1,8 @@
 """``fit``: the only training loop. The teacher, pretraining and distillation differ in their ``Task`` alone.
 
 All that is random in a step follows from (seed, step): batches are pure functions of the step, and torch's generators
-are seeded anew before each one. So there is no generator state to keep, and a run that was interrupted ends with the
-same bits as one that was not.
+are seeded anew before each one. So there is no generator state to keep, and a run that was interrupted goes on with the
+batches and draws that it would have had.
 """
 
 from __future__ import annotations
