@@ -116,6 +116,10 @@ def fit(
     return FitResult(run.best_score, run.best_state or last, last, run.history, run.seconds, run.wait_share)
 
 
+def training_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def halving_lr(lr: float, every: int) -> Schedule:
     """Halved after each ``every`` steps."""
     return lambda step: lr * 0.5 ** (step // every)

@@ -30,10 +30,9 @@ from roomseg.stages.students import (
     read_card,
     room_tensor,
     student_confusions,
-    training_device,
 )
 from roomseg.stages.teacher import load_teacher, panorama_tensor
-from roomseg.training import FitConfig, constant_lr, fit
+from roomseg.training import FitConfig, constant_lr, fit, training_device
 
 
 def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:

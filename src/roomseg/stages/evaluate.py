@@ -27,8 +27,9 @@ from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
 from roomseg.stages.distill import room_hits
 from roomseg.stages.outputs import add_json, read_json, room_shards
-from roomseg.stages.students import load_student, predict_room, read_card, room_confusion, training_device
+from roomseg.stages.students import load_student, predict_room, read_card, room_confusion
 from roomseg.stages.teacher import load_teacher, teacher_confusions, teacher_labels
+from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
 

@@ -15,8 +15,8 @@ from roomseg.metrics import all_scores
 from roomseg.models.student import Student, build_student
 from roomseg.ports import StageContext
 from roomseg.stages.outputs import room_shards
-from roomseg.stages.students import add_student, card_of, student_confusions, training_device
-from roomseg.training import FitConfig, fit, halving_lr
+from roomseg.stages.students import add_student, card_of, student_confusions
+from roomseg.training import FitConfig, fit, halving_lr, training_device
 
 ROOMS_IN_MEMORY = 64
 

@@ -54,10 +54,6 @@ def load_student(artifact: ArtifactReader, drop_path: float = 0.0) -> Student:
     return model.eval()
 
 
-def training_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def room_tensor(room: Room) -> torch.Tensor:  # (1, 4, X, Y, Z) float32
     return torch.from_numpy(network_input(room))[None]
 

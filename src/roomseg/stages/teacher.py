@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,8 +15,8 @@ from roomseg.labels import N_CLASSES
 from roomseg.metrics import ConfusionMatrix, all_scores
 from roomseg.models.teacher import Teacher, build_teacher, normalise_panorama
 from roomseg.ports import ArtifactReader, StageContext
-from roomseg.stages.outputs import add_json, room_shards
-from roomseg.training import FitConfig, fit, poly_lr
+from roomseg.stages.outputs import add_json, read_json, room_shards
+from roomseg.training import FitConfig, fit, poly_lr, training_device
 
 
 def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
@@ -32,8 +30,7 @@ def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
     )
     if config.start == "imagenet21k" and ctx.checkpoints.latest() is None:
         _start_from_imagenet(model, config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    task = TeacherTask(model.to(device), train, val, config)
+    task = TeacherTask(model.to(training_device()), train, val, config)
     result = fit(
         task,
         _optimizer(model, config),
@@ -107,7 +104,7 @@ def teacher_labels(model: Teacher, view: Panorama) -> np.ndarray:  # (H, 2H) uin
 
 def load_teacher(artifact: ArtifactReader) -> Teacher:
     """The trained teacher of a finished artifact, in eval mode."""
-    card = json.loads(artifact.path("teacher.json").read_text())
+    card = read_json(artifact, "teacher.json")
     model = build_teacher(
         card["backbone"], card["classes"], image_size=(card["height"], 2 * card["height"]), patch=card["patch"]
     )
