@@ -183,7 +183,7 @@ def measure(quick: bool) -> list[Row]:
     torch.set_num_threads(1)
     repeats = 5 if quick else 15
     room = synthetic_room()
-    mesh, volume = pack_mesh(room), empty_volume(*room.bounds, VOXEL_M, TRUNCATION, MARGIN)
+    mesh, volume = pack_mesh(room), empty_volume(*room.bounds, VOXEL_M, TRUNCATION, MARGIN, 30)
     rows = [bench_frame(mesh, repeats)]
     for pose in poses(60):
         integrate(volume, render_frame(mesh, CAMERA, pose), CAMERA, pose)

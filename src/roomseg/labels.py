@@ -1,77 +1,161 @@
-"""The 30 classes of the 99 -> 30 merge of 3D-FRONT: the only place for their ids, names and colours."""
+"""Label sets: the only place for class ids, names and colours. Id 0 is void (empty, unseen or unlabelled) in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roomseg.errors import UserError
 
 VOID = 0
 
-CLASS_NAMES: tuple[str, ...] = (
-    "void",
-    "ceiling",
-    "cabinet",
-    "table",
-    "sewerpipe",
-    "door/window",
-    "lamp",
-    "sofa",
-    "chair",
-    "stool",
-    "appliance",
-    "build element",
-    "others",
-    "bed",
-    "custom platform",
-    "plant",
-    "baseboard",
-    "wall",
-    "basin",
-    "bath",
-    "floor",
-    "art",
-    "beam",
-    "stair",
-    "flue",
-    "recreation",
-    "column",
-    "wardrobe",
-    "mirror",
-    "wainscot",
+
+@dataclass(frozen=True)
+class LabelSet:
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]  # sRGB
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def id(self, name: str) -> int:
+        """The id of a class name; raises ``ValueError`` for a name that is none of the set's."""
+        return self.names.index(name)
+
+
+PANOROOMS3D = LabelSet(  # the 30 classes of the 99 -> 30 merge of 3D-FRONT
+    "panorooms3d",
+    names=(
+        "void",
+        "ceiling",
+        "cabinet",
+        "table",
+        "sewerpipe",
+        "door/window",
+        "lamp",
+        "sofa",
+        "chair",
+        "stool",
+        "appliance",
+        "build element",
+        "others",
+        "bed",
+        "custom platform",
+        "plant",
+        "baseboard",
+        "wall",
+        "basin",
+        "bath",
+        "floor",
+        "art",
+        "beam",
+        "stair",
+        "flue",
+        "recreation",
+        "column",
+        "wardrobe",
+        "mirror",
+        "wainscot",
+    ),
+    # Chosen so that classes that touch in a room (wall, floor, ceiling, bed, sofa, table, chair) stay far apart.
+    colors=(
+        (0, 0, 0),
+        (222, 222, 235),
+        (140, 86, 75),
+        (255, 152, 60),
+        (90, 110, 130),
+        (110, 200, 235),
+        (255, 225, 70),
+        (227, 60, 80),
+        (30, 110, 190),
+        (125, 80, 190),
+        (90, 90, 100),
+        (170, 170, 110),
+        (150, 150, 150),
+        (230, 120, 190),
+        (190, 150, 110),
+        (60, 160, 60),
+        (120, 60, 30),
+        (174, 199, 232),
+        (20, 150, 160),
+        (70, 190, 180),
+        (196, 176, 140),
+        (200, 60, 200),
+        (100, 70, 60),
+        (160, 130, 200),
+        (60, 60, 70),
+        (240, 90, 30),
+        (180, 190, 200),
+        (100, 40, 110),
+        (150, 230, 255),
+        (210, 190, 90),
+    ),
 )
 
-N_CLASSES = len(CLASS_NAMES)
-
-# sRGB, chosen so that classes that touch in a room (wall, floor, ceiling, bed, sofa, table, chair) stay far apart.
-CLASS_COLORS: tuple[tuple[int, int, int], ...] = (
-    (0, 0, 0),
-    (222, 222, 235),
-    (140, 86, 75),
-    (255, 152, 60),
-    (90, 110, 130),
-    (110, 200, 235),
-    (255, 225, 70),
-    (227, 60, 80),
-    (30, 110, 190),
-    (125, 80, 190),
-    (90, 90, 100),
-    (170, 170, 110),
-    (150, 150, 150),
-    (230, 120, 190),
-    (190, 150, 110),
-    (60, 160, 60),
-    (120, 60, 30),
-    (174, 199, 232),
-    (20, 150, 160),
-    (70, 190, 180),
-    (196, 176, 140),
-    (200, 60, 200),
-    (100, 70, 60),
-    (160, 130, 200),
-    (60, 60, 70),
-    (240, 90, 30),
-    (180, 190, 200),
-    (100, 40, 110),
-    (150, 230, 255),
-    (210, 190, 90),
+SCANNET20 = LabelSet(  # the 20 classes of the ScanNet benchmark, in its order
+    "scannet20",
+    names=(
+        "void",
+        "wall",
+        "floor",
+        "cabinet",
+        "bed",
+        "chair",
+        "sofa",
+        "table",
+        "door",
+        "window",
+        "bookshelf",
+        "picture",
+        "counter",
+        "desk",
+        "curtain",
+        "refrigerator",
+        "shower curtain",
+        "toilet",
+        "sink",
+        "bathtub",
+        "otherfurniture",
+    ),
+    # Those of the benchmark's own pictures.
+    colors=(
+        (0, 0, 0),
+        (174, 199, 232),
+        (152, 223, 138),
+        (31, 119, 180),
+        (255, 187, 120),
+        (188, 189, 34),
+        (140, 86, 75),
+        (255, 152, 150),
+        (214, 39, 40),
+        (197, 176, 213),
+        (148, 103, 189),
+        (196, 156, 148),
+        (23, 190, 207),
+        (247, 182, 210),
+        (219, 219, 141),
+        (255, 127, 14),
+        (158, 218, 229),
+        (44, 160, 44),
+        (112, 128, 144),
+        (227, 119, 194),
+        (82, 84, 163),
+    ),
 )
+
+LABEL_SETS = {each.name: each for each in (PANOROOMS3D, SCANNET20)}
+
+
+def label_set(name: str) -> LabelSet:
+    """The label set of that name; raises ``UserError`` for another."""
+    if name not in LABEL_SETS:
+        raise UserError(f"label set {name!r} is unknown; there are {', '.join(LABEL_SETS)}")
+    return LABEL_SETS[name]
+
+
+# to be removed: use a LabelSet
+CLASS_NAMES, CLASS_COLORS, N_CLASSES = PANOROOMS3D.names, PANOROOMS3D.colors, len(PANOROOMS3D)
 
 
 def class_id(name: str) -> int:
-    """The id of a class name; raises ``ValueError`` for a name that is none of ``CLASS_NAMES``."""
-    return CLASS_NAMES.index(name)
+    return PANOROOMS3D.id(name)

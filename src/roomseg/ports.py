@@ -102,3 +102,42 @@ class StageContext:
     progress: Progress
     registry: ModelRegistry
     work_dir: Path  # scratch of this stage and fingerprint on the local disk; may be gone on the next attempt
+
+
+@dataclass(frozen=True)
+class RoomKey:
+    """Names a room of a source before it is loaded. Small: a million of them must be thinkable."""
+
+    id: str  # unique within the source: letters, digits, ``_``, ``.`` and ``-``
+    house_id: str  # rooms of one house belong together: splits by house keep them on one side
+    split: str  # train, val or test
+    place: tuple[str | int, ...] = ()  # what the source needs to find it again
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A room, or a file of rooms, that cannot be used, and why."""
+
+    id: str
+    reason: str
+
+
+class RoomSource(Protocol):
+    """Where rooms come from. Opened once in each worker process; loading a room depends on its key alone."""
+
+    labels: str  # name of the label set (labels.py)
+
+    def plan(self) -> tuple[list[RoomKey], list[Rejected]]:
+        """The rooms by split (train, val, test) in a fixed order, and what was turned away before loading."""
+        ...
+
+    def load(self, key: RoomKey) -> Any:
+        """A ``scenes.source.Scene``, a ``scenes.source.Scan`` or a finished ``data.rooms.Room``.
+
+        Raises ``UserError`` for a room that cannot be used: it is then quarantined with that reason.
+        """
+        ...
+
+    def digest(self) -> str:
+        """Changes when the files that the rooms come from change; cheap: no reading of all their bytes."""
+        ...

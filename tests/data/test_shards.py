@@ -88,7 +88,7 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(UserError, match=r"a\.parquet: not a readable shard"):
         open_shard(path)
     pq.write_table(pq.read_table(io.BytesIO(whole)).replace_schema_metadata({}), path)
-    with pytest.raises(UserError, match="expected format roomseg-rooms-1"):
+    with pytest.raises(UserError, match="expected format roomseg-rooms-2"):
         open_shard(path)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from roomseg.labels import PANOROOMS3D
+
 TSDF_STEPS = 127  # int8 planes: 127 = +1 = empty or unseen, 0 = surface, -127 = behind by the truncation
 EMPTY_TSDF = -3.0  # channel 0 of the network's input where nothing is
 EMPTY_RGB = -1.0
@@ -35,6 +37,7 @@ class Room:
     tsdf: np.ndarray  # (X, Y, Z) int8, steps of truncation / 127
     rgb: np.ndarray  # (X, Y, Z, 3) uint8, 0 where empty
     label: np.ndarray  # (X, Y, Z) uint8, 0 where empty
+    labels: str = PANOROOMS3D.name  # name of the label set of label and of the panoramas
     panoramas: tuple[Panorama, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)  # JSON types: room type, credits, seconds, ...
 

@@ -20,7 +20,7 @@ from PIL import Image
 from roomseg.data.rooms import Panorama, Room
 from roomseg.errors import UserError
 
-FORMAT = "roomseg-rooms-1"
+FORMAT = "roomseg-rooms-2"
 MAX_VOXELS = 2**31 - 1  # flat voxel indices are int32
 
 _PANORAMA = pa.struct(
@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         ("tsdf", pa.large_binary()),
         ("rgb", pa.large_binary()),
         ("label", pa.large_binary()),
+        ("labels", pa.string()),
         ("panoramas", pa.list_(_PANORAMA)),
         ("meta", pa.string()),
     ],
@@ -113,6 +114,7 @@ def _row(room: Room) -> dict[str, Any]:
         "tsdf": room.tsdf.tobytes(),
         "rgb": room.rgb.tobytes(),
         "label": room.label.tobytes(),
+        "labels": room.labels,
         "panoramas": [
             {
                 "camera_m": [float(v) for v in p.camera_m],
@@ -139,6 +141,7 @@ def _room(row: dict[str, Any]) -> Room:
         tsdf=_plane(row["tsdf"], np.int8, shape),
         rgb=_plane(row["rgb"], np.uint8, (*shape, 3)),
         label=_plane(row["label"], np.uint8, shape),
+        labels=row["labels"],
         panoramas=tuple(_panorama(p) for p in row["panoramas"]),
         meta=json.loads(row["meta"]),
     )

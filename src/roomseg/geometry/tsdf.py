@@ -13,7 +13,6 @@ from roomseg.errors import UserError
 from roomseg.geometry.cameras import Lens, Pinhole
 from roomseg.geometry.kernels import inlined_kernel, kernel
 from roomseg.geometry.raster import Frame
-from roomseg.labels import N_CLASSES
 
 Vector = tuple[float, float, float]
 
@@ -34,7 +33,7 @@ class TsdfVolume:
     distance: np.ndarray  # (X, Y, Z) float32, sum of observed distances in truncations, -1..1
     weight: np.ndarray  # (X, Y, Z) float32, number of observations
     color: np.ndarray  # (X, Y, Z, 3) float32, sum of the colours seen where |distance| < 1
-    votes: np.ndarray  # (N_CLASSES, X, Y, Z) uint16, observations with |distance| < 1 of each class
+    votes: np.ndarray  # (K, X, Y, Z) uint16, observations with |distance| < 1 of each class
 
 
 def empty_volume(
@@ -43,6 +42,7 @@ def empty_volume(
     voxel_m: float,
     truncation_voxels: int,
     margin_voxels: int,
+    classes: int,
 ) -> TsdfVolume:
     """An unseen volume over the box, with ``margin_voxels`` more on each side; raises ``UserError`` for a bad box."""
     lower, upper = np.asarray(lower_m, np.float64), np.asarray(upper_m, np.float64)
@@ -57,7 +57,7 @@ def empty_volume(
         distance=np.zeros((x, y, z), np.float32),
         weight=np.zeros((x, y, z), np.float32),
         color=np.zeros((x, y, z, 3), np.float32),
-        votes=np.zeros((N_CLASSES, x, y, z), np.uint16),
+        votes=np.zeros((classes, x, y, z), np.uint16),
     )
 
 
@@ -133,7 +133,7 @@ def integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarra
 
     Raises ``UserError`` for a frame of another size than the camera's, unknown class ids or a pose that is not finite.
     """
-    _check(frame, camera, pose)
+    _check(frame, camera, pose, len(volume.votes))
     to_camera = np.linalg.inv(np.asarray(pose, np.float64))
     corner = to_camera[:3, :3] @ volume.origin_m + to_camera[:3, 3]
     steps = np.ascontiguousarray(volume.voxel_m * to_camera[:3, :3].T)
@@ -142,15 +142,15 @@ def integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarra
     _integrate(*sums, frame, camera.lens, corner, steps, volume.truncation_m, farthest_m)
 
 
-def _check(frame: Frame, camera: Pinhole, pose: np.ndarray) -> None:
+def _check(frame: Frame, camera: Pinhole, pose: np.ndarray, classes: int) -> None:
     if not np.isfinite(pose).all():
         raise UserError("got a camera pose with NaN or infinite entries; expected a rigid one: leave the frame out")
     expected = (camera.height, camera.width)
     for name, shape in (("rgb", frame.rgb.shape[:2]), ("depth", frame.depth.shape), ("label", frame.label.shape)):
         if shape != expected:
             raise UserError(f"got a frame with {name} of {shape}; expected the camera's {expected}: resize one of them")
-    if frame.label.max() >= N_CLASSES:
-        raise UserError(f"got class id {frame.label.max()}; expected 0..{N_CLASSES - 1}: map the labels first")
+    if frame.label.max() >= classes:
+        raise UserError(f"got class id {frame.label.max()}; expected 0..{classes - 1}: map the labels first")
 
 
 def finish(volume: TsdfVolume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -163,7 +163,7 @@ def finish(volume: TsdfVolume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     tsdf = np.rint(mean * STEPS).astype(np.int8)
     label, most = np.zeros(tsdf.shape, np.uint8), volume.votes[0].copy()
     count = volume.votes[0].astype(np.float32)
-    for class_id in range(1, N_CLASSES):
+    for class_id in range(1, len(volume.votes)):
         votes = volume.votes[class_id]
         count += votes
         label[votes > most] = class_id

@@ -31,6 +31,14 @@ class SceneRoom:
         return self.plan.outline
 
     @property
+    def floor_bounds(self) -> np.ndarray:  # (2, 2) lowest and highest x, y, metres
+        return np.stack([self.outline.min(axis=0), self.outline.max(axis=0)])
+
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        return tuple(placed.name for placed in self.objects)
+
+    @property
     def obstacles(self) -> tuple[Box, ...]:
         return tuple(placed.box for placed in self.objects)
 
@@ -42,3 +50,7 @@ class SceneRoom:
         for box in self.obstacles:
             free &= box.distance(points) >= clearance_m
         return free
+
+    def ahead_m(self, point: tuple[float, float], direction: tuple[float, float]) -> float:
+        """The way along a unit direction on the floor plan from a point in the room to its wall."""
+        return self.plan.ray_m(point, direction)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from roomseg.errors import UserError
 from roomseg.geometry.cameras import look_at
-from roomseg.scenes.scene_room import SceneRoom
+from roomseg.scenes.source import Scene
 
 CLEARANCE_M = 0.2
 WIDE_CLEARANCE_M = 0.6  # of a panorama, where the room has such a place: what is near hides the rest
@@ -19,17 +20,17 @@ GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread evenly over the unit int
 
 
 def free_points(
-    room: SceneRoom, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
+    room: Scene, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:  # (n, 3) metres
     """Uniform over the free space between two heights."""
-    (x0, y0), (x1, y1) = room.outline.min(axis=0), room.outline.max(axis=0)
+    (x0, y0), (x1, y1) = room.floor_bounds
     found = np.empty((0, 3))
     for _ in range(200):
         points = rng.uniform((x0, y0, height_range_m[0]), (x1, y1, height_range_m[1]), (max(4 * n, 64), 3))
         found = np.concatenate([found, points[room.is_free(points, CLEARANCE_M)]])
         if len(found) >= n:
             return found[:n]
-    raise AssertionError(f"room {room.id} has no free space for cameras")
+    raise UserError(f"room {room.id}: no free space for cameras at {height_range_m[0]:g}-{height_range_m[1]:g} m")
 
 
 def spread_points(points: np.ndarray, n: int) -> np.ndarray:  # (n * N_CANDIDATES, 3) -> (n, 3)
@@ -43,7 +44,7 @@ def spread_points(points: np.ndarray, n: int) -> np.ndarray:  # (n * N_CANDIDATE
 
 
 def camera_poses(
-    room: SceneRoom, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
+    room: Scene, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:  # (n, 4, 4)
     """Camera-to-world poses (+X right, +Y down, +Z forward) at free positions, spread over the room.
 
@@ -55,7 +56,7 @@ def camera_poses(
     poses = np.empty((n, 4, 4))
     for k, eye in enumerate(eyes):
         yaw = 2 * math.pi * ((first_yaw + k * GOLDEN) % 1)
-        if room.plan.ray_m((eye[0], eye[1]), (math.cos(yaw), math.sin(yaw))) < LOOK_AHEAD_M:
+        if room.ahead_m((eye[0], eye[1]), (math.cos(yaw), math.sin(yaw))) < LOOK_AHEAD_M:
             yaw += math.pi
         share = (first_pitch + k * GOLDEN**2 * math.sqrt(2)) % 1
         pitch = math.radians(PITCH_DEG[0] + share * (PITCH_DEG[1] - PITCH_DEG[0]))
@@ -64,7 +65,7 @@ def camera_poses(
     return poses
 
 
-def panorama_cameras(room: SceneRoom, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, 3) metres
+def panorama_cameras(room: Scene, n: int, rng: np.random.Generator) -> np.ndarray:  # (n, 3) metres
     """The middle of the room (paper, section 4) and n - 1 more free positions, spread over it."""
     middle = _middle(room, rng)[None]
     if n == 1:
@@ -73,10 +74,9 @@ def panorama_cameras(room: SceneRoom, n: int, rng: np.random.Generator) -> np.nd
     return np.concatenate([middle, spread_points(free_points(room, (n - 1) * N_CANDIDATES, heights, rng), n - 1)])
 
 
-def _middle(room: SceneRoom, rng: np.random.Generator) -> np.ndarray:  # (3,) metres
+def _middle(room: Scene, rng: np.random.Generator) -> np.ndarray:  # (3,) metres
     """The free position nearest the middle of the room's bounds, at 1.6 m."""
-    middle = (room.outline.min(axis=0) + room.outline.max(axis=0)) / 2
-    center = np.array([*middle, PANORAMA_HEIGHT_M])
+    center = np.array([*room.floor_bounds.mean(axis=0), PANORAMA_HEIGHT_M])
     points = np.concatenate([center[None], free_points(room, 1000, (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M), rng)])
     roomy = room.is_free(points, WIDE_CLEARANCE_M)
     free = points[roomy if roomy.any() else room.is_free(points, CLEARANCE_M)]

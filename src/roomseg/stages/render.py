@@ -31,6 +31,7 @@ from roomseg.geometry.panorama import render_panorama
 from roomseg.geometry.projection import panorama_hits
 from roomseg.geometry.raster import PackedMesh, pack_mesh, render_frame
 from roomseg.geometry.tsdf import empty_volume, finish, integrate
+from roomseg.labels import PANOROOMS3D
 from roomseg.ports import Bar, StageContext
 from roomseg.scenes.furniture import FurnitureLibrary, content_digest, open_furniture
 from roomseg.scenes.generator import SceneRoom, camera_poses, generate_room, panorama_cameras
@@ -129,7 +130,7 @@ def fuse_scene(config: RenderConfig, scene: SceneRoom, split: str, rng: np.rando
     camera = Pinhole.from_fov(config.frame_width, config.frame_height, config.frame_fov_deg)
     mesh = pack_mesh(scene.mesh)
     low, high = scene.mesh.bounds
-    volume = empty_volume(low, high, config.voxel_m, config.truncation_voxels, config.margin_voxels)
+    volume = empty_volume(low, high, config.voxel_m, config.truncation_voxels, config.margin_voxels, len(PANOROOMS3D))
     for pose in camera_poses(scene, config.frames_per_room, config.camera_height_m, rng):
         integrate(volume, render_frame(mesh, camera, pose), camera, pose)
     tsdf, rgb, label = finish(volume)
