@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from roomseg.data.dataset import SPLITS, open_rooms
+from roomseg.data.dataset import open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import CLASS_NAMES, N_CLASSES
+from roomseg.splits import SPLITS
 
 
 class SplitAudit:

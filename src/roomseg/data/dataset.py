@@ -14,8 +14,6 @@ from roomseg.data.rooms import Panorama, Room
 from roomseg.data.shards import open_shard, read_panoramas, read_room, read_shape, room_ids
 from roomseg.errors import UserError
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class RoomRef:

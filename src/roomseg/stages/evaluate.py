@@ -15,7 +15,7 @@ import numpy as np
 
 from roomseg import __version__
 from roomseg.config import EvaluateConfig
-from roomseg.data.dataset import SPLITS, RoomSet, open_rooms
+from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import CLASS_NAMES, VOID, class_id
 from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou
@@ -25,6 +25,7 @@ from roomseg.ports import StageContext
 from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
 from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
+from roomseg.splits import SPLITS
 from roomseg.stages.distill import room_hits
 from roomseg.stages.outputs import add_json, read_json, room_shards
 from roomseg.stages.students import load_student, predict_room, read_card, room_confusion

@@ -22,7 +22,6 @@ import numpy as np
 
 from roomseg.config import RenderConfig, RoomType
 from roomseg.data.audit import audit_rooms
-from roomseg.data.dataset import SPLITS
 from roomseg.data.rooms import Panorama, Room
 from roomseg.data.shards import write_shard
 from roomseg.errors import UserError
@@ -36,6 +35,7 @@ from roomseg.ports import Bar, StageContext
 from roomseg.scenes.furniture import FurnitureLibrary, content_digest, open_furniture
 from roomseg.scenes.generator import SceneRoom, camera_poses, generate_room, panorama_cameras
 from roomseg.scenes.textures import Texture, floor_textures, wall_textures
+from roomseg.splits import SPLITS
 from roomseg.stages.outputs import add_json
 
 IMAGE_FURNITURE = Path("/opt/roomseg/furniture")  # where images/render keeps the libraries
