@@ -162,6 +162,8 @@ def test_texture_is_scaled_down_and_clear_parts_take_the_mean() -> None:
     assert clear is not None
     assert clear.tolist() == [[[200, 100, 50], [200, 100, 50]]]
     assert decode_texture(b"no picture") is None
+    assert decode_texture(png(np.zeros((2, 2, 4), np.uint8))) is None
+    assert decode_texture(b"") is None
 
 
 def slow_triangles(text: str) -> list[list[tuple[float, ...]]]:

@@ -83,7 +83,10 @@ def _map_name(value: bytes) -> str | None:
 
 
 def decode_texture(data: bytes, longest_px: int = TEXTURE_PX) -> np.ndarray | None:  # (h, w, 3) uint8
-    """An image scaled down to ``longest_px``; clear parts get the mean colour of the rest; None if it is no image."""
+    """An image scaled down to ``longest_px``; clear parts get the mean colour of the rest.
+
+    None if it is no image, has no pixels, or is clear everywhere.
+    """
     try:
         image: Image.Image = Image.open(BytesIO(data))
         if image.width * image.height > MAX_TEXTURE_PIXELS:
@@ -93,6 +96,8 @@ def decode_texture(data: bytes, longest_px: int = TEXTURE_PX) -> np.ndarray | No
             return np.asarray(image.convert("RGB"))
         rgba = np.asarray(image.convert("RGBA"), np.float32)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    if not rgba[..., 3].any():
         return None
     weight = rgba[..., 3:] / 255
     mean = (rgba[..., :3] * weight).sum((0, 1)) / max(float(weight.sum()), 1e-6)

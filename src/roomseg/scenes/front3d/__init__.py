@@ -1,0 +1,1 @@
+"""Rooms of 3D-FRONT houses, furnished with 3D-FUTURE models."""

@@ -1,0 +1,1 @@
+"""Rooms as RGB-D recordings: ScanNet, and folders of frames with poses."""
