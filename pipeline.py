@@ -63,6 +63,10 @@ def build_pipeline(config: PipelineConfig, store: str, tracking_uri: str, run_id
             distill_op(config=distill, rooms=rooms, teacher=segmenter, pretrained=pretrained, **where)
         ).outputs["distilled"]
         models = {"teacher": segmenter, "pretrained": pretrained, "distilled": distilled}
+        for name in config.evaluate.baselines:
+            section = config.pretrain.for_baseline(name).model_dump_json()
+            task = _on_gpu(pretrain_op(config=section, rooms=rooms, **where)).set_display_name(f"pretrain-{name}")
+            models[f"baseline_{name}"] = task.outputs["pretrained"]
         evaluation = _on_gpu(evaluate_op(config=evaluate, rooms=rooms, **models, **where)).outputs["evaluation"]
         register_op(config=register, distilled=distilled, evaluation=evaluation, **where)
 

@@ -1,5 +1,7 @@
 """evaluate: checkpoints and test rooms -> scores and the report."""
 
+from typing import Optional
+
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
 
@@ -14,6 +16,10 @@ def evaluate(
     distilled: Input[Model],
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
+    baseline_unet3d: Optional[Input[Model]] = None,
+    baseline_sparse_unet: Optional[Input[Model]] = None,
+    baseline_sparse_unet_large: Optional[Input[Model]] = None,
+    baseline_vtunet: Optional[Input[Model]] = None,
 ) -> None:
     from roomseg.runtime.component import run_component
 
@@ -23,4 +29,11 @@ def evaluate(
         "pretrained": pretrained.path,
         "distilled": distilled.path,
     }
+    baselines = {
+        "baseline_unet3d": baseline_unet3d,
+        "baseline_sparse_unet": baseline_sparse_unet,
+        "baseline_sparse_unet_large": baseline_sparse_unet_large,
+        "baseline_vtunet": baseline_vtunet,
+    }
+    inputs |= {name: artifact.path for name, artifact in baselines.items() if artifact is not None}
     run_component("evaluate", config, store, tracking_uri, run_id, inputs, evaluation.path, metrics)

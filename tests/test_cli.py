@@ -24,6 +24,9 @@ def test_help_names_every_command():
         (["render", "--profile", "nope"], 2, "there are demo and paper"),
         (["render", "--set", "render.train_room=1"], 2, "did you mean 'train_rooms'?"),
         (["render", "--set", "render.furniture_dir=/nowhere"], 1, "/nowhere is not a folder"),
+        (["render", "--set", "render.source=scannet"], 2, "--set render.scannet_root=DIR"),
+        (["render", "--shard", "3/2"], 2, "--shard 3/2: expected I/N with 1 <= I <= N, such as 1/4"),
+        (["render", "--shard", "x"], 2, "--shard x: expected I/N"),
         (["ui"], 1, "there are no runs yet"),
     ],
 )

@@ -44,7 +44,7 @@ def test_nothing_but_void_has_no_score_of_ours() -> None:
 def test_confusion_counts_pairs_in_any_parts(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(0, 30, (2, 3, 4, 5)).astype(np.uint8)
-    matrix = ConfusionMatrix()
+    matrix = ConfusionMatrix(30)
     matrix.add(truth[:1], predicted[:1])
     matrix.add(truth[1:], predicted[1:])
     expected = np.zeros((30, 30), np.int64)

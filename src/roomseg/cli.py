@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from roomseg.commands import data
 from roomseg.config import override
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.profiles import profile as profile_of
 
 app = typer.Typer(
@@ -42,6 +43,15 @@ TrackingUri = Annotated[
 ]
 
 
+Shard = Annotated[
+    str,
+    typer.Option(
+        metavar="I/N",
+        help="Render only the I-th of N parts; several machines may, into one store. A run without it gathers them.",
+    ),
+]
+
+
 def _stage_command(stage: str) -> Callable[..., None]:
     def run(
         profile: Profile = "demo",
@@ -64,8 +74,45 @@ def _stage_command(stage: str) -> Callable[..., None]:
     return run
 
 
-for _stage, _help in STAGE_HELP.items():
-    app.command(_stage, help=_help)(_stage_command(_stage))
+@app.command(help=STAGE_HELP["render"])
+def render(
+    profile: Profile = "demo",
+    settings: Settings = None,
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = "",
+    shard: Shard = "",
+) -> None:
+    if not shard:
+        return _stage_command("render")(profile, settings, store, tracking_uri)
+    part = parse_shard(shard)
+    from roomseg.runtime.stage import run_shard
+
+    config = override(profile_of(profile), settings or [])
+    return run_shard(
+        "render",
+        config.render,
+        store=store,
+        inputs={},
+        run_id=config.run_id,
+        shard=part,
+        tracking_uri=tracking_uri or None,
+    )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of ``i/n``; raises ``UsageError``."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise UsageError(f"--shard {text}: expected I/N with 1 <= I <= N, such as 1/4")
+    return int(i), int(n)
+
+
+for _stage in STAGE_HELP:
+    if _stage != "render":
+        app.command(_stage, help=STAGE_HELP[_stage])(_stage_command(_stage))
+
+
+app.add_typer(data.app, name="data")
 
 
 @app.command()

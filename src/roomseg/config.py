@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from roomseg.errors import UsageError
@@ -18,25 +18,52 @@ from roomseg.errors import UsageError
 NOT_IN_FINGERPRINT: JsonDict = {"fingerprint": False}
 
 Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Folder = Annotated[str | None, Field(json_schema_extra=NOT_IN_FINGERPRINT)]  # what is in it counts, not where it lies
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 RoomType = Literal["living_room", "bedroom", "office", "kitchen", "bathroom"]
 Precision = Literal["fp32", "bf16"]
+StudentVariant = Literal["T", "B", "M", "L"]
+BaselineName = Literal["unet3d", "sparse_unet", "sparse_unet_large", "vtunet"]
+NetworkName = StudentVariant | BaselineName
+VTUNET_BLOCK = 128
+
+STARTS = ("random", "imagenet21k", "hub")  # of the teacher, besides files
+START_FILES = (".safetensors", ".npz", ".pth")
+SEGMENTER_CHECKPOINT = "checkpoint.pth"  # as Segmenter names it, with variant.yml beside it
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def outside_files(self) -> dict[str, str]:
+        """Files that the stage reads besides its inputs: paths or ``s3://`` URIs. Their content counts too."""
+        return {}
+
 
 class RenderConfig(Section):
-    source: Literal["generated"] = "generated"
+    source: Literal["generated", "front3d", "scannet", "panorooms3d", "rgbd"] = "generated"
     seed: int = Field(0, ge=0)
-    train_rooms: Positive
-    val_rooms: Positive
-    test_rooms: Positive
-    rooms_per_house: Positive = 4
-    room_types: tuple[RoomType, ...] = Field(min_length=1)
-    room_size_m: tuple[float, float] = (3.0, 7.0)  # shortest and longest side of a room's bounding rectangle
+    train_rooms: Count  # so many of "generated"; at most so many of the others; 0: the split is left out
+    val_rooms: Count
+    test_rooms: Count
+    rooms_per_house: Positive = 4  # generated
+    room_types: tuple[RoomType, ...] = Field(min_length=1)  # generated, front3d
+    room_size_m: tuple[float, float] = (3.0, 7.0)  # generated: shortest and longest side of a bounding rectangle
+    front3d_root: Folder = None  # with 3D-FRONT, 3D-FUTURE-model and 3D-FRONT-texture
+    front3d_lists: Folder = None  # with train.txt, val.txt and test.txt of room ids; null: split by house
+    front3d_augment: bool = True  # other textures on floors and walls
+    scannet_root: Folder = None  # with scene0000_00, ... or scans, and the benchmark's lists and table of labels
+    scannet_split: Literal["official", "random", "house"] = "official"  # random: the paper's 1361 / 77 / 75
+    panorooms3d_root: Folder = None  # with the published rooms, panoramas and lists
+    panorooms3d_split: Literal["published", "house"] = "published"  # published: validation shares houses with training
+    rgbd_root: Folder = None  # a recording, or recordings, or houses of recordings, in one of the known layouts
+    rgbd_labels: Literal["panorooms3d", "scannet20", "nyu40"] = "panorooms3d"  # the ids of its label pictures
+    rgbd_up: Literal["auto", "+z", "+y", "-y"] = "auto"  # of the recordings' poses
+    rgbd_depth_units_per_m: PositiveFloat | None = None  # null: the layout's
+    frame_stride: Positive = 1  # scannet, rgbd: each n-th frame
+    max_depth_m: PositiveFloat = 4.5  # scannet, rgbd: what is farther is the sensor's noise
     voxel_m: PositiveFloat
     truncation_voxels: Positive
     margin_voxels: int = Field(5, ge=5)
@@ -52,6 +79,7 @@ class RenderConfig(Section):
     rooms_per_shard: Positive = 8
     furniture_dir: str = Field("auto", json_schema_extra=NOT_IN_FINGERPRINT)  # the libraries' content counts instead
     workers: int = Field(0, ge=0, json_schema_extra=NOT_IN_FINGERPRINT)  # 0: one a core
+    max_quarantined_share: float = Field(0.5, ge=0, le=1, json_schema_extra=NOT_IN_FINGERPRINT)  # else the stage fails
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -59,13 +87,24 @@ class RenderConfig(Section):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} is ({low}, {high}); expected 0 < low <= high")
+        if not any(self.rooms.values()):
+            raise ValueError("train_rooms, val_rooms and test_rooms are 0; expected one room at least")
         return self
+
+    @property
+    def rooms(self) -> dict[str, int]:
+        """How many of each split."""
+        return {"train": self.train_rooms, "val": self.val_rooms, "test": self.test_rooms}
 
 
 class TeacherConfig(Section):
-    backbone: Literal["micro", "tiny", "small", "base", "large"]  # Segmenter's ViT sizes; micro is ours, for CPUs
-    patch: Literal[8, 16] = 16
-    start: Literal["random", "imagenet21k"]  # imagenet21k: timm's hub, fetched when the stage runs
+    backbone: str = Field(pattern=r"^[a-z0-9_.]+$")  # micro (ours, for CPUs), tiny, small, base, large; or a timm ViT
+    decoder: Literal["mask", "linear"] = "mask"
+    patch: Literal[8, 16] | None = None  # pixels; null: 16, or what the timm ViT has
+    start: str  # random; imagenet21k, or hub for a timm ViT: fetched when the stage runs; or a file, here or on s3://
+    start_decoder: bool = True  # of a Segmenter checkpoint: its decoder too
+    scale_range: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)  # of the panoramas that are trained on
+    crop: tuple[Positive, Positive] | None = None  # rows and columns that are trained on; null: the panorama's size
     optimizer: Literal["sgd", "adamw"]
     epochs: Positive
     batch: Positive
@@ -76,10 +115,32 @@ class TeacherConfig(Section):
     validate_every_epochs: Positive
     seed: int = Field(0, ge=0)
 
+    @field_validator("start")
+    @classmethod
+    def _known_start(cls, start: str) -> str:
+        if start in STARTS or start.endswith(START_FILES):
+            return start
+        raise ValueError(f"expected {', '.join(STARTS)} or a file that ends with {', '.join(START_FILES)}")
+
+    @field_validator("scale_range")
+    @classmethod
+    def _ordered(cls, scale_range: tuple[float, float]) -> tuple[float, float]:
+        low, high = scale_range
+        if low > high:
+            raise ValueError("expected low <= high")
+        return scale_range
+
+    def outside_files(self) -> dict[str, str]:
+        if self.start in STARTS:
+            return {}
+        folder, slash, name = self.start.rpartition("/")
+        beside = {"variant": f"{folder}{slash}variant.yml"} if name == SEGMENTER_CHECKPOINT else {}
+        return {"start": self.start, **beside}
+
 
 class PretrainConfig(Section):
-    variant: Literal["T", "B", "M", "L"]
-    skip: bool = True
+    network: NetworkName  # a variant of the student, or a baseline of the paper's tables
+    skip: bool = True  # of the student; False is the paper's ablation
     block_voxels: int = Field(ge=64, multiple_of=64)
     cut: Literal["grid", "random"]  # grid: the padded room sliced into blocks; random: a random crop near surfaces
     epochs: Positive  # one epoch of "random" is as many crops as "grid" has blocks
@@ -91,6 +152,17 @@ class PretrainConfig(Section):
     precision: Precision = "fp32"
     validate_every_epochs: Positive
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _block_fits(self) -> Self:
+        if self.network == "vtunet" and self.block_voxels != VTUNET_BLOCK:
+            raise ValueError(f"block_voxels is {self.block_voxels}; vtunet takes blocks of {VTUNET_BLOCK} only")
+        return self
+
+    def for_baseline(self, name: BaselineName) -> PretrainConfig:
+        """The same training for a baseline."""
+        block = VTUNET_BLOCK if name == "vtunet" else self.block_voxels
+        return self.model_copy(update={"network": name, "skip": True, "block_voxels": block})
 
 
 class DistillConfig(Section):
@@ -108,6 +180,7 @@ class DistillConfig(Section):
 
 
 class EvaluateConfig(Section):
+    baselines: tuple[BaselineName, ...] = ()  # each trained like the student, and compared in the same report
     bootstrap_samples: Positive = 1000
     pictured_rooms: Positive = 4
     seed: int = Field(0, ge=0)

@@ -14,6 +14,7 @@ class LabelSet:
     name: str
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]  # sRGB
+    shell: tuple[str, ...]  # classes of the building itself, and of what is fixed flat on it
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,6 +91,7 @@ PANOROOMS3D = LabelSet(  # the 30 classes of the 99 -> 30 merge of 3D-FRONT
         (150, 230, 255),
         (210, 190, 90),
     ),
+    shell=("ceiling", "door/window", "baseboard", "wall", "floor", "art", "beam", "mirror", "wainscot"),
 )
 
 SCANNET20 = LabelSet(  # the 20 classes of the ScanNet benchmark, in its order
@@ -141,6 +143,7 @@ SCANNET20 = LabelSet(  # the 20 classes of the ScanNet benchmark, in its order
         (227, 119, 194),
         (82, 84, 163),
     ),
+    shell=("wall", "floor", "door", "window", "picture"),
 )
 
 LABEL_SETS = {each.name: each for each in (PANOROOMS3D, SCANNET20)}

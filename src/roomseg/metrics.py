@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from roomseg.labels import N_CLASSES, VOID
+from roomseg.labels import VOID
 
 Metric = Callable[[np.ndarray], float]
 
@@ -19,7 +19,7 @@ Metric = Callable[[np.ndarray], float]
 class ConfusionMatrix:
     """Counts of (true, predicted) pairs; add a room in as many parts as you like."""
 
-    def __init__(self, classes: int = N_CLASSES) -> None:
+    def __init__(self, classes: int) -> None:
         self.counts = np.zeros((classes, classes), np.int64)
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:

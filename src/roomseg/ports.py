@@ -5,7 +5,7 @@ Stages and ``fit()`` know only these protocols, so they run the same under KFP, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,11 @@ class ArtifactReader(Protocol):
 
 
 class ArtifactWriter(Protocol):
-    """The artifact that a stage is making. What was added by an earlier attempt of the same fingerprint is kept."""
+    """The artifact that a stage is making: what this attempt added, and what it found by ``in`` or ``path``.
+
+    A name that is found may come from an earlier attempt, or from another process of the same fingerprint; one that is
+    never asked for is left out.
+    """
 
     def __contains__(self, name: str) -> bool: ...
 
@@ -102,6 +106,8 @@ class StageContext:
     progress: Progress
     registry: ModelRegistry
     work_dir: Path  # scratch of this stage and fingerprint on the local disk; may be gone on the next attempt
+    fetch: Callable[[str], Path]  # a local copy of one of the section's ``outside_files``; raises ``UserError``
+    shard: tuple[int, int] | None = None  # (i, n): make only the i-th of n parts of the work, 1 <= i <= n
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ def paper() -> PipelineConfig:
         ),
         teacher=TeacherConfig(
             backbone="base",  # section 6: Seg-B-Mask/16 (Seg-L-Mask/16: --set teacher.backbone=large)
-            patch=16,
             start="imagenet21k",  # section 6: pretrained on ImageNet-21K
+            scale_range=(0.5, 2.0),  # not in the paper; as Segmenter, with windows of the panorama's size
             optimizer="sgd",  # not in the paper; as Segmenter (Strudel et al. 2021) finetunes
             epochs=200,  # section 6
             batch=8,  # not in the paper; as Segmenter
@@ -50,7 +50,7 @@ def paper() -> PipelineConfig:
             validate_every_epochs=10,  # not in the paper
         ),
         pretrain=PretrainConfig(
-            variant="T",  # section 6: T, B, M, L (--set pretrain.variant=L)
+            network="T",  # section 6: T, B, M, L (--set pretrain.network=L)
             block_voxels=128,  # section 6: rooms are sliced into 128 x 128 x 128 cubes
             cut="grid",
             epochs=100,  # not in the paper ("48 hours"); the published code's default
@@ -95,6 +95,7 @@ def demo() -> PipelineConfig:
         teacher={
             "backbone": "micro",
             "start": "random",
+            "scale_range": (1.0, 1.0),
             "optimizer": "adamw",
             "epochs": 24,
             "batch": 2,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roomseg.geometry.mesh import TriangleMesh, join_meshes, plain_mesh
-from roomseg.labels import class_id
+from roomseg.labels import PANOROOMS3D
 
 ROOM_M = np.array([[0.0, 0.0, 0.0], [4.0, 3.0, 2.5]])
 TABLE_M = np.array([[2.4, 1.8, 0.0], [3.4, 2.6, 0.8]])
@@ -25,8 +25,8 @@ def box_mesh(corners_m: np.ndarray, label: int, color: tuple[int, int, int]) -> 
 @pytest.fixture(scope="session")
 def box_room() -> TriangleMesh:
     """A room of 4 x 3 x 2.5 m, all wall, with a solid table."""
-    walls = box_mesh(ROOM_M, class_id("wall"), (200, 190, 180))
-    return join_meshes([walls, box_mesh(TABLE_M, class_id("table"), (140, 90, 50))])
+    walls = box_mesh(ROOM_M, PANOROOMS3D.id("wall"), (200, 190, 180))
+    return join_meshes([walls, box_mesh(TABLE_M, PANOROOMS3D.id("table"), (140, 90, 50))])
 
 
 @pytest.fixture(scope="session")

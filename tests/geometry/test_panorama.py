@@ -9,7 +9,7 @@ from roomseg.geometry.equirect import directions
 from roomseg.geometry.mesh import TriangleMesh, plain_mesh
 from roomseg.geometry.panorama import render_panorama
 from roomseg.geometry.raster import pack_mesh
-from roomseg.labels import class_id
+from roomseg.labels import PANOROOMS3D
 
 HEIGHT = 128
 
@@ -24,7 +24,7 @@ def analytic_view(eye: np.ndarray, rays: np.ndarray, room: np.ndarray, table: np
     _, wall = box_range(room, eye, rays)
     enter, leave = box_range(table, eye, rays)
     hit = (enter <= leave) & (enter > 0)
-    return np.where(hit, enter, wall), np.where(hit, class_id("table"), class_id("wall"))
+    return np.where(hit, enter, wall), np.where(hit, PANOROOMS3D.id("table"), PANOROOMS3D.id("wall"))
 
 
 def test_depth_and_labels_as_the_analytic_room(
@@ -38,7 +38,7 @@ def test_depth_and_labels_as_the_analytic_room(
     inside = (around[0] == label) & (around[1] == label)
     same = (np.abs(view.depth - depth) < 0.01) & (view.label == label)
     assert same[inside].mean() > 0.999
-    assert (view.label == class_id("table")).sum() > 100
+    assert (view.label == PANOROOMS3D.id("table")).sum() > 100
 
 
 def test_the_seed_decides_only_the_grain(box_room: TriangleMesh, camera_m: np.ndarray) -> None:
@@ -67,7 +67,7 @@ def test_light_falls_off_and_furniture_throws_shadows(floating_top: TriangleMesh
     shadow = floor & (x > 3.0) & (x < 3.6) & (y > 2.2) & (y < 2.8)  # the lamp hangs over the middle, (2, 1.5)
     assert shadow.sum() > 20
     assert view.rgb[shadow].mean() < 0.75 * view.rgb[open_floor].mean()
-    wall = view.rgb[view.label == class_id("wall")].astype(float)
+    wall = view.rgb[view.label == PANOROOMS3D.id("wall")].astype(float)
     assert wall.std() > 8  # one colour, yet a picture
     hue = wall[:, 0] / wall[:, 2]
     np.testing.assert_allclose(np.median(hue), 200 / 180, rtol=0.03)

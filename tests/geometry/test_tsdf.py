@@ -8,7 +8,7 @@ from roomseg.geometry.cameras import Pinhole, look_at
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.geometry.raster import Frame, pack_mesh, render_frame
 from roomseg.geometry.tsdf import TsdfVolume, empty_volume, finish, integrate
-from roomseg.labels import N_CLASSES, class_id
+from roomseg.labels import PANOROOMS3D
 
 CAMERA = Pinhole.from_fov(64, 48, 75)
 VOXEL_M = 0.05
@@ -38,12 +38,14 @@ def random_frame(rng: np.random.Generator) -> Frame:
     depth = np.kron(rng.uniform(0.2, 2.5, (12, 16)), np.ones((4, 4)))
     depth[rng.random(size) < 0.1] = 0
     rgb = rng.integers(0, 256, (*size, 3), np.uint8)
-    return Frame(rgb, depth.astype(np.float32), rng.integers(0, N_CLASSES, size, np.uint8))
+    return Frame(rgb, depth.astype(np.float32), rng.integers(0, len(PANOROOMS3D), size, np.uint8))
 
 
 def test_integration_equals_the_reference() -> None:
     rng = np.random.default_rng(3)
-    fast, slow = (empty_volume(np.zeros(3), np.array([1.2, 1.0, 0.8]), VOXEL_M, 4, 5, N_CLASSES) for _ in range(2))
+    fast, slow = (
+        empty_volume(np.zeros(3), np.array([1.2, 1.0, 0.8]), VOXEL_M, 4, 5, len(PANOROOMS3D)) for _ in range(2)
+    )
     for n in range(8):  # cameras inside, outside and looking away
         eye, target = rng.uniform(-1.5, 2.5, 3) * (n > 0), rng.uniform(-0.2, 1.2, 3)
         frame, pose = random_frame(rng), look_at(eye, target)
@@ -58,7 +60,7 @@ def test_integration_equals_the_reference() -> None:
 
 def test_one_pixel_by_hand() -> None:
     """A camera of one pixel at z = 0.5 looks down on a surface at z = 0: the column of voxels below and around it."""
-    volume = empty_volume(np.zeros(3), np.zeros(3), 0.1, 2, 4, N_CLASSES)  # 9 x 9 x 9 samples from -0.4 to 0.4 m
+    volume = empty_volume(np.zeros(3), np.zeros(3), 0.1, 2, 4, len(PANOROOMS3D))  # 9 x 9 x 9 samples from -0.4 to 0.4 m
     frame = Frame(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 0.5, np.float32), np.full((1, 1), 20, np.uint8))
     integrate(volume, frame, Pinhole(1, 1, 10.0, 10.0, 0.5, 0.5), look_at(np.array([0, 0, 0.5]), np.zeros(3)))
     tsdf, rgb, label = finish(volume)
@@ -73,7 +75,7 @@ def test_one_pixel_by_hand() -> None:
 
 
 def test_most_votes_win_and_the_lowest_class_wins_a_tie() -> None:
-    volume = empty_volume(np.zeros(3), np.zeros(3), 0.1, 2, 1, N_CLASSES)
+    volume = empty_volume(np.zeros(3), np.zeros(3), 0.1, 2, 1, len(PANOROOMS3D))
     volume.weight[:] = 6
     volume.color[:] = 6 * 50
     volume.votes[7], volume.votes[3], volume.votes[9] = 2, 2, 2
@@ -88,7 +90,7 @@ def test_most_votes_win_and_the_lowest_class_wins_a_tie() -> None:
 def fused(box_room: TriangleMesh) -> TsdfVolume:
     packed, camera = pack_mesh(box_room), Pinhole.from_fov(160, 120, 80)
     low, high = box_room.bounds
-    volume = empty_volume(low - 0.37 * VOXEL_M, high, VOXEL_M, 5, 5, N_CLASSES)  # no plane lies on the grid
+    volume = empty_volume(low - 0.37 * VOXEL_M, high, VOXEL_M, 5, 5, len(PANOROOMS3D))  # no plane lies on the grid
     rng = np.random.default_rng(0)
     for _ in range(80):
         eye = np.array([*rng.uniform([0.5, 0.5], [2.0, 2.5]), rng.uniform(1.2, 1.8)])
@@ -124,9 +126,9 @@ def test_the_planes_of_a_room(fused: TsdfVolume, table_m: np.ndarray) -> None:
     empty = tsdf == 127
     assert (label[empty] == 0).all()
     assert (rgb[empty] == 0).all()
-    assert set(np.unique(label[~empty])) == {class_id("wall"), class_id("table")}
+    assert set(np.unique(label[~empty])) == {PANOROOMS3D.id("wall"), PANOROOMS3D.id("table")}
     top = np.rint((np.array([2.9, 2.2, table_m[1, 2]]) - fused.origin_m) / VOXEL_M).astype(int)
-    assert label[tuple(top)] == class_id("table")
+    assert label[tuple(top)] == PANOROOMS3D.id("table")
     assert (tsdf[35, 30, 35], tsdf[tuple(top - np.array([0, 0, 2]))] < 0) == (127, True)  # free air; inside the table
 
 
@@ -147,4 +149,4 @@ def test_bad_input_is_refused(fused: TsdfVolume) -> None:
     with pytest.raises(UserError, match="class id 30"):
         integrate(fused, frame._replace(label=np.full_like(frame.label, 30)), CAMERA, np.eye(4))
     with pytest.raises(UserError, match="bounds"):
-        empty_volume(np.ones(3), np.zeros(3), 0.04, 5, 5, N_CLASSES)
+        empty_volume(np.ones(3), np.zeros(3), 0.04, 5, 5, len(PANOROOMS3D))

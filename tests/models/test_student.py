@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from roomseg.data import rooms
 from roomseg.errors import UserError
-from roomseg.models.student import EMPTY, VARIANTS, build_student, load_student_state, pad_with_empty
+from roomseg.models.student import EMPTY, VARIANTS, build_student, pad_with_empty
 from roomseg.models.swin import window_order
+from roomseg.models.weights import load_weights
 from tests.models.reference_student import reference_student
 from tests.models.volumes import golden, randomise, room_like
 
@@ -22,7 +23,7 @@ def test_published_weights_give_the_published_logits() -> None:
     arrays, state = golden("student_T.npz")
     student = build_student("T").eval()
     index_table = {"encoder.patch_embed.layers.0.blocks.0.attn.relative_position_index": torch.zeros(512, 512)}
-    load_student_state(student, {"state_dict": state | index_table})
+    load_weights(student, {"state_dict": state | index_table})
     x = torch.from_numpy(arrays["x"]).float()
     with torch.no_grad():
         coarse = student.coarse(x)
@@ -133,8 +134,8 @@ def test_bfloat16_is_close() -> None:
 def test_mistakes_are_told_in_one_line() -> None:
     with pytest.raises(UserError, match="'X' is unknown; choose one of T, B, M, L"):
         build_student("X")
-    with pytest.raises(UserError, match=r"not the weights of this student variant.*decoder.head"):
-        load_student_state(build_student("T"), build_student("T", classes=5).state_dict())
+    with pytest.raises(UserError, match=r"decoder\.head\.bias is \(5,\), expected \(30,\)"):
+        load_weights(build_student("T"), build_student("T", classes=5).state_dict())
     with pytest.raises(ValueError, match="multiples of 64"):
         build_student("T").coarse(torch.zeros(1, 4, 64, 64, 72))
 

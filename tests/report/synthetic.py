@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roomseg.data.rooms import TSDF_STEPS
-from roomseg.labels import N_CLASSES, VOID, class_id
+from roomseg.labels import PANOROOMS3D, VOID
 from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
 
 VOXEL_M, TRUNCATION_VOXELS, MARGIN_VOXELS = 0.04, 5, 10
@@ -50,7 +50,7 @@ def synthetic_room(room_id: str = "room-1") -> RoomPicture:
     truth = np.zeros(shape, np.uint8)
     rgb = np.zeros((*shape, 3), np.uint8)
     shell_labels, shell_colors = _shell(points)
-    labels = [shell_labels, *(np.full(shape, class_id(b.label)) for b in FURNITURE)]
+    labels = [shell_labels, *(np.full(shape, PANOROOMS3D.id(b.label)) for b in FURNITURE)]
     colors = [shell_colors, *(np.broadcast_to(b.color, (*shape, 3)) for b in FURNITURE)]
     for index, (label, color) in enumerate(zip(labels, colors, strict=True)):
         here = filled & (nearest == index)
@@ -64,7 +64,9 @@ def _shell(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     vertical = gap[..., :2, :].min(axis=(-1, -2))
     floor = gap[..., 2, 0] <= np.minimum(vertical, gap[..., 2, 1])
     ceiling = gap[..., 2, 1] < np.minimum(vertical, gap[..., 2, 0])
-    label = np.where(floor, class_id("floor"), np.where(ceiling, class_id("ceiling"), class_id("wall")))
+    label = np.where(
+        floor, PANOROOMS3D.id("floor"), np.where(ceiling, PANOROOMS3D.id("ceiling"), PANOROOMS3D.id("wall"))
+    )
     plank = (0.85 + 0.15 * ((points[..., :1] / 0.2).astype(int) % 2)) * np.array([176, 135, 92])
     color = np.where(floor[..., None], plank, np.where(ceiling[..., None], (245, 245, 245), (214, 208, 196)))
     return label, color
@@ -73,9 +75,9 @@ def _shell(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _prediction(truth: np.ndarray) -> np.ndarray:
     """The truth with one class confused and a corner of the room wrong."""
     prediction = truth.copy()
-    prediction[truth == class_id("chair")] = class_id("stool")
+    prediction[truth == PANOROOMS3D.id("chair")] = PANOROOMS3D.id("stool")
     corner = prediction[:, :45, 40:]
-    corner[corner == class_id("wall")] = class_id("wardrobe")
+    corner[corner == PANOROOMS3D.id("wall")] = PANOROOMS3D.id("wardrobe")
     return prediction
 
 
@@ -83,9 +85,9 @@ def synthetic_panorama(room_id: str) -> PanoramaPicture:
     """Four vertical quarters: all right, teacher wrong, all right, student missed."""
     shape = (32, 64)
     quarter = np.arange(64) // 16
-    wall = np.full(shape, class_id("wall"), np.uint8)
+    wall = np.full(shape, PANOROOMS3D.id("wall"), np.uint8)
     rgb = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None] * 3, (*shape, 3)).copy()
-    teacher = np.where(quarter == 1, class_id("bed"), wall).astype(np.uint8)
+    teacher = np.where(quarter == 1, PANOROOMS3D.id("bed"), wall).astype(np.uint8)
     hit = np.broadcast_to(quarter != 3, shape).copy()
     return PanoramaPicture(room_id, rgb, wall, teacher, np.where(hit, wall, 0).astype(np.uint8), hit)
 
@@ -93,13 +95,16 @@ def synthetic_panorama(room_id: str) -> PanoramaPicture:
 def synthetic_content() -> ReportContent:
     hostile = '<script>alert("1")</script>'
     room = synthetic_room(hostile)
-    confusion = np.zeros((N_CLASSES, N_CLASSES), np.int64)
+    confusion = np.zeros((len(PANOROOMS3D), len(PANOROOMS3D)), np.int64)
     np.add.at(confusion, (room.truth.ravel(), room.prediction.ravel()), 1)
-    classes: list[float | None] = [None if k in (VOID, class_id("flue")) else 0.5 for k in range(N_CLASSES)]
-    classes[class_id("bed")] = 0.7
+    classes: list[float | None] = [
+        None if k in (VOID, PANOROOMS3D.id("flue")) else 0.5 for k in range(len(PANOROOMS3D))
+    ]
+    classes[PANOROOMS3D.id("bed")] = 0.7
     before = [None if iou is None else iou - 0.1 for iou in classes]
     return ReportContent(
         title="A <b>bold</b> title",
+        labels=PANOROOMS3D,
         facts=[("profile", "demo"), ("digest", "9f86d081884c7d65")],
         teacher_2d={"miou": 0.447, "macc": 0.552},
         models=[

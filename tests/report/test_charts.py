@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomseg.labels import N_CLASSES, class_id
+from roomseg.labels import PANOROOMS3D
 from roomseg.report.charts import MAX_POINTS, Frame, class_bars, confusion_chart, line_chart, nice_ticks, thinned
 from roomseg.report.text import duration, percent, signed_points
 
@@ -51,23 +51,23 @@ def test_line_chart_stays_in_its_picture(values: list[float]) -> None:
 
 
 def test_confusion_leaves_out_true_void_and_shares_by_row() -> None:
-    counts = np.zeros((N_CLASSES, N_CLASSES), np.int64)
-    wall, floor = class_id("wall"), class_id("floor")
+    counts = np.zeros((len(PANOROOMS3D), len(PANOROOMS3D)), np.int64)
+    wall, floor = PANOROOMS3D.id("wall"), PANOROOMS3D.id("floor")
     counts[0, floor] = 1000
     counts[wall, wall], counts[wall, floor], counts[wall, 0] = 3, 1, 4
-    svg = confusion_chart(counts)
+    svg = confusion_chart(counts, PANOROOMS3D)
     tips = re.findall("<title>(.*?)</title>", svg)
     assert tips == ["wall → void: 50.0 %", "wall → wall: 37.5 %", "wall → floor: 12.5 %"]
 
 
 def test_class_bars_sort_and_compare() -> None:
-    values: list[float | None] = [None] * N_CLASSES
-    values[class_id("bed")], values[class_id("wall")] = 0.25, 0.75
-    html = class_bars(values, None)
+    values: list[float | None] = [None] * len(PANOROOMS3D)
+    values[PANOROOMS3D.id("bed")], values[PANOROOMS3D.id("wall")] = 0.25, 0.75
+    html = class_bars(values, None, PANOROOMS3D)
     assert html.index("wall") < html.index("bed")
     assert html.count("<li>") == 2
     assert "before" not in html
-    assert 'class="before" style="width:50.00%"' in class_bars(values, [0.5] * N_CLASSES)
+    assert 'class="before" style="width:50.00%"' in class_bars(values, [0.5] * len(PANOROOMS3D), PANOROOMS3D)
 
 
 def test_numbers_as_text() -> None:

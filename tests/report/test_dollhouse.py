@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roomseg.labels import CLASS_COLORS, class_id
+from roomseg.labels import PANOROOMS3D
 from roomseg.report.content import RoomPicture
 from roomseg.report.dollhouse import NOTHING, SKIN, SURFACE, Camera, best_camera, trace
 from roomseg.report.pictures import (
@@ -30,7 +30,7 @@ def room() -> RoomPicture:
 
 def nearest_class(color: np.ndarray) -> int:
     """The class whose colour, at any brightness, is nearest in direction."""
-    palette = np.array(CLASS_COLORS, float)[1:]
+    palette = np.array(PANOROOMS3D.colors, float)[1:]
     palette /= np.linalg.norm(palette, axis=1, keepdims=True)
     return 1 + int(np.argmax(palette @ color.astype(float)))
 
@@ -45,20 +45,20 @@ def pixel_on_map(traced_point: np.ndarray, x_m: float, y_m: float) -> tuple[int,
 
 
 def test_map_shows_each_thing_in_its_colour_at_its_place(room: RoomPicture) -> None:
-    traced = trace(room.tsdf, furniture_of(room.truth), TOP, SIZE)
-    picture = dollhouse(room.tsdf, colorize(room.truth), camera=TOP, size=SIZE)
+    traced = trace(room.tsdf, furniture_of(room.truth, PANOROOMS3D), TOP, SIZE)
+    picture = dollhouse(room.tsdf, colorize(room.truth, PANOROOMS3D), camera=TOP, size=SIZE)
     for box in FURNITURE:
         x, y = (np.array(box.low_m) + box.high_m)[:2] / 2
         row, column = pixel_on_map(traced.point, x, y)
         assert traced.kind[row, column] == SURFACE
         assert abs(traced.point[row, column, 2] - (box.high_m[2] / VOXEL_M + MARGIN_VOXELS)) < 0.2, box.label
-        assert nearest_class(picture[row // 2, column // 2]) == class_id(box.label)
+        assert nearest_class(picture[row // 2, column // 2]) == PANOROOMS3D.id(box.label)
     row, column = pixel_on_map(traced.point, 3.2, 0.3)
-    assert nearest_class(picture[row // 2, column // 2]) == class_id("floor")
+    assert nearest_class(picture[row // 2, column // 2]) == PANOROOMS3D.id("floor")
 
 
 def test_map_has_x_to_the_right_and_y_up(room: RoomPicture) -> None:
-    point = trace(room.tsdf, furniture_of(room.truth), TOP, SIZE).point
+    point = trace(room.tsdf, furniture_of(room.truth, PANOROOMS3D), TOP, SIZE).point
     bed_row, bed_column = pixel_on_map(point, 1.1, 1.2)
     table_row, table_column = pixel_on_map(point, 2.8, 2.8)
     assert bed_column < table_column
@@ -66,7 +66,7 @@ def test_map_has_x_to_the_right_and_y_up(room: RoomPicture) -> None:
 
 
 def test_near_walls_and_ceiling_are_open_and_far_walls_are_drawn(room: RoomPicture) -> None:
-    traced = trace(room.tsdf, furniture_of(room.truth), Camera(azimuth_deg=-60, elevation_deg=35), SIZE)
+    traced = trace(room.tsdf, furniture_of(room.truth, PANOROOMS3D), Camera(azimuth_deg=-60, elevation_deg=35), SIZE)
     metres = (traced.point[traced.kind == SURFACE] - MARGIN_VOXELS) * VOXEL_M
     on_wall = (metres[:, 2] > 0.3) & (metres[:, 2] < SIZE_M[2] - 0.1)
     beside_wardrobe = metres[:, 1] > 2.2
@@ -78,7 +78,7 @@ def test_near_walls_and_ceiling_are_open_and_far_walls_are_drawn(room: RoomPictu
 
 
 def test_skin_is_a_rim_around_the_room_and_nothing_lies_outside(room: RoomPicture) -> None:
-    kind = trace(room.tsdf, furniture_of(room.truth), Camera(), SIZE).kind
+    kind = trace(room.tsdf, furniture_of(room.truth, PANOROOMS3D), Camera(), SIZE).kind
     assert set(np.unique(kind)) == {NOTHING, SKIN, SURFACE}
     assert (kind[[0, -1]] == NOTHING).all()
     middle = kind[SIZE[0] - 60 : SIZE[0] + 60, SIZE[1] - 60 : SIZE[1] + 60]
@@ -86,7 +86,7 @@ def test_skin_is_a_rim_around_the_room_and_nothing_lies_outside(room: RoomPictur
 
 
 def test_upward_sides_are_brighter_and_furniture_casts_a_shadow(room: RoomPicture) -> None:
-    furniture = furniture_of(room.truth)
+    furniture = furniture_of(room.truth, PANOROOMS3D)
     lit = trace(room.tsdf, np.zeros_like(furniture), TOP, SIZE)
     shaded = trace(room.tsdf, furniture, TOP, SIZE)
     floor = (lit.kind == SURFACE) & (np.abs(lit.point[..., 2] - MARGIN_VOXELS) < 0.5)
@@ -110,12 +110,12 @@ def test_empty_volume_gives_the_background() -> None:
 
 def test_best_camera_sees_the_wardrobe_s_front(room: RoomPicture) -> None:
     """It stands at the wall x = 4.2 m, so a viewer on that side would see its unseen back."""
-    chosen = best_camera(room.tsdf, furniture_of(room.truth))
+    chosen = best_camera(room.tsdf, furniture_of(room.truth, PANOROOMS3D))
     assert chosen.axes[2][0] < 0
 
 
 def test_four_columns_of_a_room_agree_where_the_prediction_is_right(room: RoomPicture) -> None:
-    views = room_views(room, (120, 150))
+    views = room_views(room, (120, 150), PANOROOMS3D)
     same = (views.truth == views.prediction).all(axis=-1)
     opaque = views.truth[..., 3] == 255
     red = opaque & (views.error[..., 0] > 1.8 * views.error[..., 1])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from roomseg.errors import UserError
-from roomseg.labels import CLASS_COLORS, N_CLASSES, class_id
+from roomseg.labels import PANOROOMS3D
 from roomseg.report.content import ReportContent
 from roomseg.report.page import page, write_report
 from roomseg.report.pictures import HERO_BYTES, HERO_WIDTH, colorize, hero_picture, panorama_views
@@ -146,16 +146,18 @@ def test_page_without_pictures_curves_and_credits_has_no_empty_sections(content:
 
 def test_panorama_views_by_hand() -> None:
     panorama = synthetic_panorama("room")
-    views = panorama_views(panorama)
+    views = panorama_views(panorama, PANOROOMS3D)
     red = views.disagreement[..., 0].astype(int) > views.disagreement[..., 1].astype(int) + 60
     assert (red == (panorama.hit & (panorama.teacher != panorama.student))).all()
-    assert (views.truth == colorize(panorama.truth)).all()
+    assert (views.truth == colorize(panorama.truth, PANOROOMS3D)).all()
     assert len(np.unique(views.hit.reshape(-1, 3), axis=0)) == 2
 
 
 def test_colorize_takes_the_colours_of_the_classes() -> None:
-    assert colorize(np.arange(N_CLASSES, dtype=np.uint8)).tolist() == [list(color) for color in CLASS_COLORS]
-    assert colorize(np.full((2, 3), class_id("bed"), np.uint8)).shape == (2, 3, 3)
+    assert colorize(np.arange(len(PANOROOMS3D), dtype=np.uint8), PANOROOMS3D).tolist() == [
+        list(color) for color in PANOROOMS3D.colors
+    ]
+    assert colorize(np.full((2, 3), PANOROOMS3D.id("bed"), np.uint8), PANOROOMS3D).shape == (2, 3, 3)
 
 
 def test_hero_picture_is_one_light_png(content: ReportContent, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from roomseg.errors import UserError
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter, cache_dir
-from roomseg.runtime.manifest import FileEntry, Manifest, Origin, Parent, manifest_key, read_manifest
+from roomseg.runtime.file_table import FileEntry
+from roomseg.runtime.manifest import Manifest, Origin, Parent, manifest_key, read_manifest
 from roomseg.runtime.storage import DirectoryStore, Store, open_store
 from tests.runtime.conftest import RunPython
 
@@ -78,6 +79,35 @@ def test_a_later_attempt_keeps_what_was_added(store: Store, tmp_path: Path) -> N
     assert manifest.attempts == 2
 
 
+def test_the_artifact_has_what_the_attempt_asked_for_whoever_made_it(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1")
+    mine, other = writer_of(store, tmp_path / "cache"), writer_of(store, tmp_path / "cache")
+    assert "rooms/b" not in mine
+    for name in ("rooms/a", "rooms/b", "rooms/c", "rooms/left-over"):
+        other.add(name, tmp_path / "file")
+    assert "rooms/a" in mine
+    assert "rooms/b" in mine  # asked again, as it was not there before
+    assert mine.path("rooms/c").read_bytes() == b"1"
+    mine.add("rooms/d", tmp_path / "file")
+    with pytest.raises(KeyError, match="rooms/e"):
+        mine.path("rooms/e")
+    assert [entry.name for entry in mine.finish({}).files] == ["rooms/a", "rooms/b", "rooms/c", "rooms/d"]
+
+
+def test_the_writer_lists_nothing_and_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DirectoryStore(tmp_path)
+    (tmp_path / "file").write_bytes(b"1")
+    writer_of(store, tmp_path).add("a", tmp_path / "file")
+    clock = AttemptClock(store, ORIGIN.folder)
+    monkeypatch.setattr(store, "list", lambda _: pytest.fail("listed"))
+    writer = StoreArtifactWriter(store, ORIGIN, clock, tmp_path)
+    assert "a" in writer
+    monkeypatch.setattr(store, "get_bytes", lambda _: pytest.fail("asked again"))
+    assert "a" in writer
+    writer.path("a")
+    writer.finish({})
+
+
 def test_a_damaged_journal_entry_means_not_added(store: Store, tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"1")
     writer_of(store, tmp_path).add("one", tmp_path / "one")
@@ -104,7 +134,7 @@ def test_wrong_bytes_in_a_directory_are_found(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     made = make(store, tmp_path, {"a.bin": b"right"})
     (tmp_path / made.files[0].key).write_bytes(b"wrong")
-    with pytest.raises(UserError, match=r"\(a.bin\) is damaged: delete .*/artifacts/render/0123abcd and run render"):
+    with pytest.raises(UserError, match=r"\(a.bin\) is damaged: delete .*/manifest.json and .*/added/a.bin.json and"):
         StoreArtifactReader(store, made, tmp_path).path("a.bin")
     os.unlink(tmp_path / made.files[0].key)
     with pytest.raises(UserError, match=r"\(a.bin\) is not there"):
@@ -115,8 +145,10 @@ def test_the_remedy_for_wrong_bytes_helps(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     made = make(store, tmp_path, {"a.bin": b"right"})
     (tmp_path / made.files[0].key).write_bytes(b"wrong")
-    for key in store.list("artifacts/render/0123abcd/"):
-        store.delete(key)
+    store.delete("artifacts/render/0123abcd/manifest.json")
+    store.delete("artifacts/render/0123abcd/added/a.bin.json")
+    assert read_manifest(store, "render", "0123abcd") is None
+    assert "a.bin" not in writer_of(store, tmp_path)
     made = make(store, tmp_path, {"a.bin": b"right"})
     assert StoreArtifactReader(store, made, tmp_path).path("a.bin").read_bytes() == b"right"
 
@@ -160,7 +192,7 @@ def test_manifests_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is of render 0123abcd"):
         read_manifest(store, "render", "ffff")
     with pytest.raises(UserError, match=r"format: .*roomseg-artifact-9"):
-        Manifest.from_json(made.to_json().replace("artifact-1", "artifact-9"))
+        Manifest.from_json(made.to_json().replace("artifact-2", "artifact-9"))
     with pytest.raises(UserError, match=r"files.0.sha256"):
         Manifest.from_json(made.to_json().replace(made.files[0].sha256, "x"))
 

@@ -7,7 +7,8 @@ import pytest
 from roomseg.errors import UserError
 from roomseg.profiles import demo
 from roomseg.runtime import component
-from roomseg.runtime.manifest import FileEntry, Manifest
+from roomseg.runtime.file_table import FileEntry
+from roomseg.runtime.manifest import Manifest
 
 
 def manifest() -> Manifest:

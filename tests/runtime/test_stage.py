@@ -18,7 +18,7 @@ from roomseg.errors import UsageError, UserError
 from roomseg.ports import StageContext
 from roomseg.profiles import profile
 from roomseg.runtime.manifest import Manifest, manifest_key
-from roomseg.runtime.stage import find_artifacts, find_inputs, run_stage, stage_fingerprint
+from roomseg.runtime.stage import find_artifacts, find_inputs, run_shard, run_stage, stage_fingerprint
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking.client import connect
 from tests.runtime.conftest import RunPython
@@ -54,7 +54,7 @@ class Stages:
             ctx.tracker.log(start + 1, {"loss": 1.0})
             if name in self.fail:
                 raise UserError("it failed: mend it")
-            return {"start": start}
+            return {"start": start} if ctx.shard is None else None
 
         return run
 
@@ -111,6 +111,30 @@ def test_a_failed_attempt_is_continued(stages: Stages, store_url: str, mlflow_ur
     assert nested.data.tags["roomseg.digest"] == rooms.digest
     assert nested.data.metrics == {"loss": 1.0, "final/start": 1.0}
     assert nested.data.params["train_rooms"] == str(CONFIG.render.train_rooms)
+
+
+def test_a_shard_leaves_the_artifact_open(stages: Stages, store_url: str, mlflow_uri: str, work: Path) -> None:
+    where = {"store": store_url, "inputs": {}, "run_id": "run-1", "tracking_uri": mlflow_uri}
+    for i in (2, 1):
+        run_shard("render", CONFIG.render, shard=(i, 2), **where)
+    assert [ctx.shard for ctx in stages.contexts] == [(2, 2), (1, 2)]
+    assert len({ctx.work_dir for ctx in stages.contexts}) == 2
+    assert not any(ctx.work_dir.exists() for ctx in stages.contexts)
+    assert not [key for key in open_store(store_url).list("artifacts/") if key.endswith("manifest.json")]
+    with pytest.raises(UserError, match="run `roomseg render` first"):
+        find_artifacts(["render"], CONFIG, store_url)
+    rooms = run("render", store_url, mlflow_uri)
+    assert stages.contexts[2].shard is None
+    assert [entry.name for entry in rooms.files] == ["render/a"]
+    assert rooms.attempts == 3
+    run_shard("render", CONFIG.render, shard=(1, 2), **where)
+    assert len(stages.calls) == 3  # complete: nothing is left to do
+
+
+def test_other_stages_have_no_shards(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path) -> None:
+    with pytest.raises(UsageError, match="teacher runs as a whole; in shards runs render"):
+        run_shard("teacher", CONFIG.teacher, store=str(tmp_path), inputs={}, run_id="run-1", shard=(1, 2))
+    assert stages.calls == []
 
 
 def test_what_is_outside_counts(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path) -> None:
@@ -196,7 +220,7 @@ def test_find_inputs(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path
         find_inputs("distill", CONFIG, store)
     rooms = run("render", store, mlflow_uri)
     teacher = run("teacher", store, mlflow_uri, {"rooms": rooms})
-    with pytest.raises(UserError, match="run `roomseg pretrain` first"):
+    with pytest.raises(UserError, match=r"run `roomseg pretrain --set pretrain.network=T` first"):
         find_inputs("distill", CONFIG, store)
     pretrained = run("pretrain", store, mlflow_uri, {"rooms": rooms})
     assert find_inputs("distill", CONFIG, store) == {"rooms": rooms, "teacher": teacher, "pretrained": pretrained}

@@ -159,3 +159,11 @@ def test_a_directory_store_does_not_import_boto3(tmp_path: Path, run_python: Run
         str(tmp_path),
     )
     assert ended.returncode == 0, ended.stderr
+
+
+def test_folders_are_the_names_one_level_down(store: Store) -> None:
+    for key in ("artifacts/render/f1/manifest.json", "artifacts/render/f2/added/x.json", "artifacts/renders/g/x", "z"):
+        store.put_bytes(key, b"")
+    assert store.folders("artifacts/render/") == ["f1", "f2"]
+    assert store.folders("artifacts/") == ["render", "renders"]
+    assert store.folders("nothing/here/") == []

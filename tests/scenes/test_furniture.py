@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from roomseg.geometry.mesh import TriangleMesh, plain_mesh
-from roomseg.labels import CLASS_NAMES, N_CLASSES
+from roomseg.labels import PANOROOMS3D
 from roomseg.scenes.furniture import FurnitureItem, FurnitureLibrary, content_digest, mesh_bytes, open_furniture
 from roomseg.scenes.furniture_classes import KINDS, LABEL_OF_KIND
 from roomseg.scenes.furniture_table import KIND_OF_MODEL, REASON_LEFT_OUT
@@ -32,12 +32,12 @@ def small_library(folder: Path, model: str = "/scopia/basin2/basin2.obj") -> Pat
 
 def test_every_kind_has_one_class_and_every_class_a_kind() -> None:
     assert set(LABEL_OF_KIND) == set(KINDS)
-    named = {CLASS_NAMES[label] for label in LABEL_OF_KIND.values()}
-    assert named == set(CLASS_NAMES) - SHELL_CLASSES
+    named = {PANOROOMS3D.names[label] for label in LABEL_OF_KIND.values()}
+    assert named == set(PANOROOMS3D.names) - SHELL_CLASSES
 
 
 def test_classes_of_kinds_that_are_easy_to_get_wrong() -> None:
-    names = {kind: CLASS_NAMES[label] for kind, label in LABEL_OF_KIND.items()}
+    names = {kind: PANOROOMS3D.names[label] for kind, label in LABEL_OF_KIND.items()}
     assert names["bedside_table"] == names["bookcase"] == names["kitchen_cabinet"] == "cabinet"
     assert names["desk"] == names["dressing_table"] == "table"
     assert names["armchair"] == names["office_chair"] == "chair"
@@ -51,7 +51,7 @@ def test_library_items_are_named_classed_and_credited(tmp_path: Path) -> None:
     found = {entry.name: entry for entry in library.items if not entry.name.startswith("parametric/")}
     assert set(found) == {"scopia/bed1", "scopia/wall-flat-tv"}
     bed, tv = found["scopia/bed1"], found["scopia/wall-flat-tv"]
-    assert (bed.kind, CLASS_NAMES[bed.label], bed.creator, bed.licence, bed.library) == (
+    assert (bed.kind, PANOROOMS3D.names[bed.label], bed.creator, bed.licence, bed.library) == (
         "bed",
         "bed",
         "someone",
@@ -119,7 +119,7 @@ def test_cache_keeps_the_latest_used_within_its_bytes() -> None:
 def test_table_has_each_model_once() -> None:
     assert not set(KIND_OF_MODEL) & set(REASON_LEFT_OUT)
     assert len(KIND_OF_MODEL) + len(REASON_LEFT_OUT) == 820
-    assert all(0 < LABEL_OF_KIND[kind] < N_CLASSES for kind in KIND_OF_MODEL.values())
+    assert all(0 < LABEL_OF_KIND[kind] < len(PANOROOMS3D) for kind in KIND_OF_MODEL.values())
 
 
 def test_table_covers_the_real_libraries() -> None:

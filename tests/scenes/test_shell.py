@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roomseg.labels import class_id
+from roomseg.labels import PANOROOMS3D
 from roomseg.scenes.boxes import Box
 from roomseg.scenes.floorplan import FloorPlan, draw_plan
 from roomseg.scenes.shell import Opening, ShellStyle, build_shell, wall_surface
@@ -29,7 +29,7 @@ def areas_and_normals(mesh):
 
 
 def label_area(mesh, name):
-    return areas_and_normals(mesh)[0][mesh.face_label == class_id(name)].sum()
+    return areas_and_normals(mesh)[0][mesh.face_label == PANOROOMS3D.id(name)].sum()
 
 
 @pytest.mark.parametrize("shape", ["rectangle", "L", "alcoves"])
@@ -40,7 +40,7 @@ def test_walls_and_openings_together_are_the_perimeter_times_the_height(shape):
         Opening("door", longest, 0.3, 1.1, 0.0, 2.0, 0.2),
         Opening("window", longest, 1.5, 2.5, 0.9, 2.1, 0.2),
     ]
-    walls = wall_surface(plan, openings, 0.0, HEIGHT_M, class_id("wall"), WHITE)
+    walls = wall_surface(plan, openings, 0.0, HEIGHT_M, PANOROOMS3D.id("wall"), WHITE)
     perimeter = sum(wall.length_m for wall in plan.walls)
     holes = sum(opening.area_m2 for opening in openings)
     assert areas_and_normals(walls)[0].sum() + holes == pytest.approx(perimeter * HEIGHT_M, rel=1e-5)
@@ -52,10 +52,10 @@ def test_every_surface_faces_the_room():
     _, normal = areas_and_normals(mesh)
     center = mesh.vertices[mesh.faces].mean(axis=1)
     ahead = center + 0.05 * normal
-    walls = mesh.face_label == class_id("wall")
+    walls = mesh.face_label == PANOROOMS3D.id("wall")
     assert plan.contains(ahead[walls, :2]).all()
-    assert (normal[mesh.face_label == class_id("floor"), 2] > 0.99).all()
-    assert (normal[mesh.face_label == class_id("ceiling"), 2] < -0.99).all()
+    assert (normal[mesh.face_label == PANOROOMS3D.id("floor"), 2] > 0.99).all()
+    assert (normal[mesh.face_label == PANOROOMS3D.id("ceiling"), 2] < -0.99).all()
 
 
 def test_areas_of_floor_and_ceiling_and_of_what_fills_the_holes():
@@ -68,7 +68,7 @@ def test_areas_of_floor_and_ceiling_and_of_what_fills_the_holes():
 def test_the_shell_is_watertight_but_for_strips():
     """From inside, a ray in any direction meets a surface: the solid angle of all faces is the whole sphere."""
     mesh = build_shell(PLAN, HEIGHT_M, OPENINGS, ShellStyle(WHITE, WHITE, WHITE, WHITE, WHITE))
-    strips = np.isin(mesh.face_label, [class_id("baseboard")])
+    strips = np.isin(mesh.face_label, [PANOROOMS3D.id("baseboard")])
     corner = mesh.vertices[mesh.faces[~strips]].astype(np.float64) - (1.3, 1.7, 1.4)
     a, b, c = corner[:, 0], corner[:, 1], corner[:, 2]
     la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
@@ -81,11 +81,11 @@ def test_the_shell_is_watertight_but_for_strips():
 def test_baseboards_stop_at_doors_and_wainscots_at_windows():
     mesh = build_shell(PLAN, HEIGHT_M, OPENINGS, STYLE)
     for name in ("baseboard", "wainscot"):
-        of_name = mesh.face_label == class_id(name)
+        of_name = mesh.face_label == PANOROOMS3D.id(name)
         center = mesh.vertices[mesh.faces[of_name]].mean(axis=1)
         in_door = (center[:, 1] < 0.1) & (center[:, 0] > 0.5) & (center[:, 0] < 1.4)
         assert not in_door.any()
-    wainscot = mesh.vertices[mesh.faces[mesh.face_label == class_id("wainscot")]]
+    wainscot = mesh.vertices[mesh.faces[mesh.face_label == PANOROOMS3D.id("wainscot")]]
     at_window = (wainscot[..., 1].max(1) < 0.1) & (wainscot[..., 0].min(1) > 1.99) & (wainscot[..., 0].max(1) < 3.21)
     assert at_window.any()
     assert wainscot[at_window][..., 2].max() == pytest.approx(0.9)
@@ -94,7 +94,7 @@ def test_baseboards_stop_at_doors_and_wainscots_at_windows():
 
 def test_strips_meet_round_a_corner_that_points_into_the_room():
     mesh = build_shell(PLAN, HEIGHT_M, [], STYLE)
-    strip = mesh.vertices[np.unique(mesh.faces[mesh.face_label == class_id("baseboard")])]
+    strip = mesh.vertices[np.unique(mesh.faces[mesh.face_label == PANOROOMS3D.id("baseboard")])]
     assert np.isclose(strip[:, :2], (3 - 0.015, 3 - 0.015)).all(axis=1).any()
 
 

@@ -6,7 +6,6 @@ the logits at an eighth of the resolution and lets ``upsampled.py`` answer what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,11 +14,14 @@ from torch.nn import functional as F
 
 from roomseg.errors import UserError
 from roomseg.models import upsampled
+from roomseg.models.memory import free_bytes
 from roomseg.models.swin import Swin3D
+from roomseg.models.windows import MULTIPLE, blended_coarse, window_sizes
 
 CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
 EMPTY = (-3.0, -1.0, -1.0, -1.0)  # the input's value where nothing is (data.rooms has the same, for numpy)
-MULTIPLE = 64  # voxels: full windows of 8 tokens at both stages
+VOXEL_BYTES_PER_CHANNEL = 1.3  # peak of a forward pass, a voxel and channel of the first stage (measured: 0.8 to 1.1)
+MEMORY_SHARE = 0.5  # of what is free
 
 
 class Variant(NamedTuple):
@@ -51,10 +53,24 @@ class Student(nn.Module):
         """Logits of a volume of any size, for small ones: K times the input's memory."""
         return upsampled.upsampled_logits(self.coarse(pad_with_empty(x)), x, self.pixel_head)
 
-    def predict(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8
-        """The class of every voxel, for rooms of any size."""
+    def predict(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8
+        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, or as memory allows."""
         with torch.no_grad():
-            return upsampled.upsampled_labels(self.coarse(pad_with_empty(x)), x, self.pixel_head)
+            return upsampled.upsampled_labels(self.room_coarse(x, max_voxels), x, self.pixel_head)
+
+    def room_coarse(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, K, cells of the padded room)
+        """``coarse`` of a room of any size, from overlapping windows where it is too large for the memory there is."""
+        padded = pad_with_empty(x)
+        if max_voxels is None:
+            a_voxel = VOXEL_BYTES_PER_CHANNEL * self.encoder.patch_embed.patch_embed.proj.out_channels
+            max_voxels = int(MEMORY_SHARE * free_bytes(x.device) / (a_voxel * len(x)))
+        sizes = (padded.shape[2], padded.shape[3], padded.shape[4])
+        window = window_sizes(sizes, max_voxels)
+        return self.coarse(padded) if window == sizes else blended_coarse(self.coarse, padded, window)
+
+    def loss(self, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:
+        """The mean cross entropy of x (B, 4, X, Y, Z) against labels (B, X, Y, Z), see ``cross_entropy``."""
+        return self.cross_entropy(self.coarse(pad_with_empty(x)), x, labels, void_weight)
 
     def coarse(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X/8, Y/8, Z/8) float
         """Class logits at an eighth of the resolution, through the logits' half of ``output`` but for its bias.
@@ -108,20 +124,6 @@ def build_student(variant: str, classes: int = 30, skip: bool = True, drop_path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Student(VARIANTS[variant], classes, skip, drop_path)
-
-
-def load_student_state(student: Student, state: Mapping[str, Tensor]) -> None:
-    """Load published or own weights, exact names; raises UserError where they do not fit.
-
-    Published checkpoints also hold integer tables that follow from the architecture; they are left out.
-    """
-    state = state.get("state_dict", state)  # type: ignore[assignment]
-    weights = {name: value for name, value in state.items() if "relative_position_index" not in name}
-    try:
-        student.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise UserError(f"these are not the weights of this student variant: {detail}") from None
 
 
 def pad_with_empty(x: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roomseg.labels import CLASS_NAMES, VOID
-from roomseg.report.text import css_color, duration, escaped, percent, short_number, swatch
+from roomseg.labels import VOID, LabelSet
+from roomseg.report.text import class_name, css_color, duration, escaped, percent, short_number
 
 MAX_POINTS = 240  # of a line: more would only make the page heavy
 LOG_FROM = 20.0  # largest over smallest value from which a falling loss is drawn on a logarithmic axis
@@ -50,19 +50,20 @@ def interval_mark(value: float, interval: tuple[float, float], end: float, stron
     )
 
 
-def class_bars(values: Sequence[float | None], before: Sequence[float | None] | None) -> str:
+def class_bars(values: Sequence[float | None], before: Sequence[float | None] | None, labels: LabelSet) -> str:
     """IoU of each class that has one, the best first; ``before`` is the thin bar under it."""
     present = [k for k, value in enumerate(values) if value is not None]
     present.sort(key=lambda k: -(values[k] or 0.0))
-    return "".join(_class_bar(k, values[k] or 0.0, before[k] if before else None) for k in present)
+    return "".join(_class_bar(labels, k, values[k] or 0.0, before[k] if before else None) for k in present)
 
 
-def _class_bar(class_id: int, value: float, before: float | None) -> str:
+def _class_bar(labels: LabelSet, class_id: int, value: float, before: float | None) -> str:
+    color = css_color(labels.colors[class_id])
     thin = "" if before is None else f'<b class="before" style="width:{percent(before, 2)}%"></b>'
     change = "" if before is None else f'<span class="was">{percent(before)} →</span> '
     return (
-        f'<li><span class="name">{swatch(class_id)}{escaped(CLASS_NAMES[class_id])}</span>'
-        f'<span class="track"><b style="width:{percent(value, 2)}%;background:{css_color(class_id)}"></b>{thin}</span>'
+        f'<li><span class="name">{class_name(labels, class_id)}</span>'
+        f'<span class="track"><b style="width:{percent(value, 2)}%;background:{color}"></b>{thin}</span>'
         f'<span class="num">{change}<strong>{percent(value)}</strong></span></li>'
     )
 
@@ -77,8 +78,9 @@ def duration_bars(timings: Sequence[tuple[str, float]]) -> str:
     )
 
 
-def confusion_chart(counts: np.ndarray) -> str:  # (K, K): rows truth, columns prediction
+def confusion_chart(counts: np.ndarray, labels: LabelSet) -> str:  # (K, K): rows truth, columns prediction
     """A heat map of the rows' shares; true void is left out, as in the scores."""
+    names = [escaped(name) for name in labels.names]
     judged = counts.copy()
     judged[VOID] = 0
     rows = np.flatnonzero(judged.sum(axis=1)).tolist()
@@ -88,25 +90,27 @@ def confusion_chart(counts: np.ndarray) -> str:  # (K, K): rows truth, columns p
     parts = [f'<text class="axis" x="{left - 8}" y="{top - 10}" text-anchor="end">truth ↓ predicted →</text>']
     for c, column in enumerate(columns):
         x, y = left + cell * (c + 0.5) + 4, top - 6
-        parts.append(f'<text x="{x:g}" y="{y}" transform="rotate(-60 {x:g} {y})">{escaped(CLASS_NAMES[column])}</text>')
+        parts.append(f'<text x="{x:g}" y="{y}" transform="rotate(-60 {x:g} {y})">{names[column]}</text>')
     for r, row in enumerate(rows):
         y = top + cell * r
-        parts.append(f'<text x="{left - 8}" y="{y + 16}" text-anchor="end">{escaped(CLASS_NAMES[row])}</text>')
+        parts.append(f'<text x="{left - 8}" y="{y + 16}" text-anchor="end">{names[row]}</text>')
         shares = judged[row] / judged[row].sum()
-        parts += [_cell(left + cell * c, y, cell, row, column, shares[column]) for c, column in enumerate(columns)]
+        for c, column in enumerate(columns):
+            tip = f"{names[row]} → {names[column]}: {percent(shares[column])} %"
+            parts.append(_cell(left + cell * c, y, cell, row == column, shares[column], tip))
     return (
         f'<svg class="confusion" viewBox="0 0 {width} {height}" style="min-width:{round(width * 0.8)}px" role="img" '
         f'aria-label="confusion matrix">{"".join(parts)}</svg>'
     )
 
 
-def _cell(x: int, y: int, size: int, row: int, column: int, share: float) -> str:
-    kind = "right" if row == column else "wrong"
-    tip = f"<title>{escaped(CLASS_NAMES[row])} → {escaped(CLASS_NAMES[column])}: {percent(share)} %</title>"
+def _cell(x: int, y: int, size: int, right: bool, share: float, tip: str) -> str:
+    kind = "right" if right else "wrong"
+    title = f"<title>{tip}</title>"
     box = f'x="{x + 1}" y="{y + 1}" width="{size - 2}" height="{size - 2}" rx="3"'
     if share < 0.005:
-        return f'<rect class="nil" {box}>{tip}</rect>'
-    tile = f'<rect class="{kind}" fill-opacity="{0.06 + 0.94 * share:.3f}" {box}>{tip}</rect>'
+        return f'<rect class="nil" {box}>{title}</rect>'
+    tile = f'<rect class="{kind}" fill-opacity="{0.06 + 0.94 * share:.3f}" {box}>{title}</rect>'
     if share < 0.1:
         return tile
     tone = "cell on" if share > 0.5 else "cell"

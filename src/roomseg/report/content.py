@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from roomseg.labels import LabelSet
+
 
 @dataclass(frozen=True)
 class RoomPicture:
@@ -60,6 +62,7 @@ class ReportContent:
     """``models`` go from the weakest to the one reported: the last two are compared class by class."""
 
     title: str
+    labels: LabelSet
     facts: Sequence[tuple[str, str]]
     teacher_2d: Mapping[str, float]  # miou, miou_published, macc, aacc on panoramas; any may be missing
     models: Sequence[ModelScores]

@@ -11,14 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from roomseg.errors import UserError
-from roomseg.labels import CLASS_COLORS, VOID, class_id
+from roomseg.labels import VOID, LabelSet
 from roomseg.report.content import PanoramaPicture, ReportContent, RoomPicture
 from roomseg.report.dollhouse import Camera, best_camera, paint, trace
 
-SHELL = tuple(
-    class_id(name)
-    for name in ("ceiling", "door/window", "baseboard", "wall", "floor", "art", "beam", "mirror", "wainscot")
-)
 RIGHT, WRONG, UNJUDGED = (196, 198, 202), (214, 40, 40), (232, 233, 236)
 HIT, MISS = (226, 232, 240), (30, 41, 59)
 WHITE = (255, 255, 255)
@@ -48,14 +44,14 @@ class PanoramaViews:
     hit: np.ndarray
 
 
-def colorize(labels: np.ndarray) -> np.ndarray:  # (...) uint8 -> (..., 3) uint8
-    """Class ids as the colours of ``labels.py``."""
-    return np.asarray(CLASS_COLORS, np.uint8)[labels]
+def colorize(ids: np.ndarray, labels: LabelSet) -> np.ndarray:  # (...) uint8 -> (..., 3) uint8
+    """Class ids as their colours."""
+    return np.asarray(labels.colors, np.uint8)[ids]
 
 
-def furniture_of(labels: np.ndarray) -> np.ndarray:  # (X, Y, Z) uint8 -> (X, Y, Z) bool
+def furniture_of(ids: np.ndarray, labels: LabelSet) -> np.ndarray:  # (X, Y, Z) uint8 -> (X, Y, Z) bool
     """The voxels of what stands in the room: not void, walls, floor, ceiling or what is fixed flat on them."""
-    return ~np.isin(labels, (VOID, *SHELL))
+    return ~np.isin(ids, [VOID, *map(labels.id, labels.shell)])
 
 
 def dollhouse(
@@ -79,14 +75,14 @@ def over(image: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:  # 
     return (image[..., :3] * alpha + np.array(background) * (1 - alpha) + 0.5).astype(np.uint8)
 
 
-def room_views(room: RoomPicture, size: tuple[int, int]) -> RoomViews:
+def room_views(room: RoomPicture, size: tuple[int, int], labels: LabelSet) -> RoomViews:
     """Input, truth, prediction and error from one viewpoint; the surface is traced once."""
-    furniture = furniture_of(room.truth)
+    furniture = furniture_of(room.truth, labels)
     traced = trace(room.tsdf, furniture, best_camera(room.tsdf, furniture), size)
     return RoomViews(
         input=paint(traced, room.tsdf, room.rgb, blend=True),
-        truth=paint(traced, room.tsdf, colorize(room.truth), blend=False),
-        prediction=paint(traced, room.tsdf, colorize(room.prediction), blend=False),
+        truth=paint(traced, room.tsdf, colorize(room.truth, labels), blend=False),
+        prediction=paint(traced, room.tsdf, colorize(room.prediction, labels), blend=False),
         error=paint(traced, room.tsdf, error_colors(room.truth, room.prediction), blend=False),
     )
 
@@ -99,7 +95,7 @@ def error_colors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:  # (.
     return colors
 
 
-def panorama_views(panorama: PanoramaPicture) -> PanoramaViews:
+def panorama_views(panorama: PanoramaPicture, labels: LabelSet) -> PanoramaViews:
     """A panorama with its label maps; red where teacher and projected student disagree, over the faded picture."""
     grey = panorama.rgb.astype(np.float32).mean(axis=-1, keepdims=True)  # (H, 2H, 1)
     faded = np.repeat(150 + grey * 0.38, 3, axis=-1)
@@ -107,9 +103,9 @@ def panorama_views(panorama: PanoramaPicture) -> PanoramaViews:
     disagreement = np.where(differ[..., None], 0.25 * grey + 0.85 * np.array(WRONG), faded)
     return PanoramaViews(
         rgb=panorama.rgb,
-        truth=colorize(panorama.truth),
-        teacher=colorize(panorama.teacher),
-        student=colorize(panorama.student),
+        truth=colorize(panorama.truth, labels),
+        teacher=colorize(panorama.teacher, labels),
+        student=colorize(panorama.student, labels),
         disagreement=np.clip(disagreement, 0, 255).astype(np.uint8),
         hit=np.where(panorama.hit[..., None], np.array(HIT, np.uint8), np.array(MISS, np.uint8)),
     )
@@ -153,10 +149,10 @@ def hero_picture(content: ReportContent, path: Path) -> None:
     if not content.rooms:
         raise UserError("the hero picture needs a pictured room, got none: set evaluate.pictured_rooms to 1 or more")
     room = content.rooms[0]
-    views = room_views(room, HERO_ROOM)
+    views = room_views(room, HERO_ROOM, content.labels)
     rows = [[("input", views.input), ("truth", views.truth), ("student's prediction", views.prediction)]]
     panoramas = sorted(content.panoramas, key=lambda panorama: panorama.room_id != room.room_id)
-    for view in map(panorama_views, panoramas[:1]):
+    for view in (panorama_views(panorama, content.labels) for panorama in panoramas[:1]):
         flat = [("panorama", view.rgb), ("2D teacher", view.teacher), ("student, projected", view.student)]
         rows.append([(name, resized(picture, HERO_ROOM[1], smooth=True)) for name, picture in flat])
     path.write_bytes(_small_png(np.concatenate([_hero_row(row) for row in rows])))

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from roomseg.labels import CLASS_NAMES, N_CLASSES, VOID
+from roomseg.labels import VOID, LabelSet
 from roomseg.report.charts import class_bars, confusion_chart, duration_bars, interval_mark, line_chart
 from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
 from roomseg.report.pictures import flat_bytes, panorama_views, photo_bytes, resized, room_views
-from roomseg.report.text import escaped, image, percent, signed_points, swatch
+from roomseg.report.text import class_name, escaped, image, percent, signed_points
 
 ROOM_SIZE = (440, 520)  # pixels, height and width: twice what a column of the page shows
 PANORAMA_WIDTH = 768
 TERMS = {
-    "mIoU": """One confusion matrix over all test rooms: the mean IoU of the classes 1 to 29 that occur in it, on voxels
-        whose true label is not void.""",
+    "mIoU": """One confusion matrix over all test rooms: the mean IoU of the classes, void aside, that occur in it,
+        on voxels whose true label is not void.""",
     "mIoU, published definition": """Room by room, the mean IoU of the classes present in it, void included, over all
         voxels; rooms count by their volume, as in the published evaluation. Empty space is a class here.""",
     "95 % interval": """Bootstrap: the rooms of the test split drawn again with replacement. It belongs to the first
@@ -84,18 +84,18 @@ def _score_row(model: ModelScores, end: float, best: bool) -> str:
 def rooms(content: ReportContent) -> str:
     if not content.rooms:
         return ""
-    legend = "".join(f"<li>{swatch(k)}{escaped(CLASS_NAMES[k])}</li>" for k in range(N_CLASSES))
+    legend = "".join(f"<li>{class_name(content.labels, k)}</li>" for k in range(len(content.labels)))
     return _section(
         "rooms",
         "Rooms",
         '<p class="note">Ceiling and near walls are cut away; pale grey is solid that no camera saw from inside. '
         "In the last column red is wrong.</p>"
-        f'<ul class="legend" id="legend">{legend}</ul>{"".join(_room(room) for room in content.rooms)}',
+        f'<ul class="legend" id="legend">{legend}</ul>{"".join(_room(room, content.labels) for room in content.rooms)}',
     )
 
 
-def _room(room: RoomPicture) -> str:
-    views = room_views(room, ROOM_SIZE)
+def _room(room: RoomPicture, labels: LabelSet) -> str:
+    views = room_views(room, ROOM_SIZE, labels)
     panels = (
         ("input", views.input),
         ("truth", views.truth),
@@ -121,12 +121,12 @@ def panoramas(content: ReportContent) -> str:
         "panoramas",
         "Panoramas",
         '<p class="note">What the 2D teacher sees, and the 3D prediction projected into the same view through the '
-        "surface of the room.</p>" + "".join(_panorama(panorama) for panorama in content.panoramas),
+        "surface of the room.</p>" + "".join(_panorama(panorama, content.labels) for panorama in content.panoramas),
     )
 
 
-def _panorama(panorama: PanoramaPicture) -> str:
-    views, hit, judged = panorama_views(panorama), panorama.hit, panorama.truth != VOID
+def _panorama(panorama: PanoramaPicture, labels: LabelSet) -> str:
+    views, hit, judged = panorama_views(panorama, labels), panorama.hit, panorama.truth != VOID
     teacher_right = _share(panorama.teacher == panorama.truth, judged)
     student_right = _share(panorama.student == panorama.truth, judged & hit)
     differ = _share(panorama.teacher != panorama.student, hit)
@@ -157,7 +157,7 @@ def classes(content: ReportContent) -> str:
     key = f"Wide bars: {escaped(best.name)}."
     if before:
         key += f" Thin dark bars and the small figures: {escaped(before.name)}."
-    bars = class_bars(best.per_class_iou, before.per_class_iou if before else None)
+    bars = class_bars(best.per_class_iou, before.per_class_iou if before else None, content.labels)
     return _section(
         "classes",
         "Every class",
@@ -171,7 +171,7 @@ def confusion(content: ReportContent) -> str:
         "Confusion",
         f'<p class="note">Where the voxels of each true class went, in % of the row; '
         f"{escaped(content.models[-1].name)}. "
-        f'Figures from 10 % on.</p><div class="scroll">{confusion_chart(content.confusion)}</div>',
+        f'Figures from 10 % on.</p><div class="scroll">{confusion_chart(content.confusion, content.labels)}</div>',
     )
 
 

@@ -6,7 +6,7 @@ import base64
 import html
 import math
 
-from roomseg.labels import CLASS_COLORS
+from roomseg.labels import LabelSet
 
 
 def escaped(text: object) -> str:
@@ -42,12 +42,14 @@ def short_number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def css_color(class_id: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*CLASS_COLORS[class_id])
+def css_color(color: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def swatch(class_id: int) -> str:
-    return f'<i class="swatch" style="background:{css_color(class_id)}"></i>'
+def class_name(labels: LabelSet, class_id: int) -> str:
+    """The name after its colour."""
+    swatch = f'<i class="swatch" style="background:{css_color(labels.colors[class_id])}"></i>'
+    return swatch + escaped(labels.names[class_id])
 
 
 def image(data: bytes, kind: str, alt: str, size: tuple[int, int]) -> str:

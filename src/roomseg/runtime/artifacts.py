@@ -13,13 +13,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from roomseg.errors import UserError
-from roomseg.runtime.manifest import FileEntry, Manifest, Origin, as_scores, manifest_key
-from roomseg.runtime.storage import DirectoryStore, Store, sha256_of
+from roomseg.runtime.file_table import FileEntry, TableReader, write_table
+from roomseg.runtime.manifest import Manifest, Origin, as_scores, manifest_key
+from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, sha256_of
 
 _BEAT_S = 30.0  # a killed attempt loses at most this and the time since it last stored something
 
@@ -68,15 +68,19 @@ def _seconds_in(text: bytes) -> float:
 
 
 class StoreArtifactWriter:
-    """``ports.ArtifactWriter`` over a store."""
+    """``ports.ArtifactWriter`` over a store.
+
+    The artifact gets the files that this attempt added, found by ``in`` or asked for by ``path``: other attempts and
+    other processes of the same fingerprint may have made them. The store is never searched for more.
+    """
 
     def __init__(self, store: Store, origin: Origin, clock: AttemptClock, cache: Path) -> None:
         self._store, self._origin, self._clock = store, origin, clock
         self._files = _LocalFiles(store, cache, origin)
-        self._added = {entry.name: entry for entry in self._journal()}
+        self._known: dict[str, FileEntry] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._added
+        return self._entry(name) is not None
 
     def add(self, name: str, path: Path) -> None:
         assert PurePosixPath(name).as_posix() == name, f"file name {name!r}"
@@ -85,19 +89,23 @@ class StoreArtifactWriter:
         entry = FileEntry(name=name, key=key, size=path.stat().st_size, sha256=digest)
         # The journal entry follows the file: a crash in between only makes the file be stored again.
         self._store.put_file(key, path)
-        self._store.put_bytes(self._journal_key(name), entry.model_dump_json().encode())
-        self._added[name] = entry
+        self._store.put_bytes(self._origin.journal_key(name), entry.model_dump_json().encode())
+        self._known[name] = entry
         self._clock.beat()
 
     def path(self, name: str) -> Path:
         """Raises ``KeyError`` for a name that was not added, ``UserError`` for a file that is damaged."""
-        return self._files.path(self._added[name])
+        entry = self._entry(name)
+        if entry is None:
+            raise KeyError(name)
+        return self._files.path(entry)
 
     def finish(self, scores: Mapping[str, float]) -> Manifest:
         """Write the manifest: from now on the artifact is complete."""
+        table = write_table(self._store, [self._known[name] for name in sorted(self._known)])
         manifest = Manifest(
             **dict(self._origin),
-            files=tuple(self._added[name] for name in sorted(self._added)),
+            **dict(table),
             scores=as_scores(scores),
             seconds=self._clock.seconds,
             attempts=self._clock.attempts,
@@ -106,29 +114,29 @@ class StoreArtifactWriter:
         self._store.put_bytes(manifest_key(manifest.stage, manifest.fingerprint), manifest.to_json().encode())
         return manifest
 
-    def _journal(self) -> list[FileEntry]:
-        texts = [self._store.get_bytes(key) for key in self._store.list(f"{self._origin.folder}/added/")]
-        entries = (_journal_entry(text) for text in texts)
-        return [entry for entry in entries if entry is not None]
+    def _entry(self, name: str) -> FileEntry | None:
+        """From the journal, once it is there; until then it is asked for again: another process may be adding it."""
+        if name not in self._known:
+            entry = self._journalled(name)
+            if entry is None:
+                return None
+            self._known[name] = entry
+        return self._known[name]
 
-    def _journal_key(self, name: str) -> str:
-        return f"{self._origin.folder}/added/{quote(name, safe='')}.json"
-
-
-def _journal_entry(text: bytes) -> FileEntry | None:
-    """None for a damaged entry: its file is then made again."""
-    try:
-        return FileEntry.model_validate_json(text)
-    except ValidationError:
-        return None
+    def _journalled(self, name: str) -> FileEntry | None:
+        """None too for a damaged entry: its file is then made again."""
+        try:
+            return FileEntry.model_validate_json(self._store.get_bytes(self._origin.journal_key(name)))
+        except (MissingKey, ValidationError):
+            return None
 
 
 class StoreArtifactReader:
-    """``ports.ArtifactReader`` over a store."""
+    """``ports.ArtifactReader`` over a store. Of a large table of files a few parts are held at a time."""
 
     def __init__(self, store: Store, manifest: Manifest, cache: Path) -> None:
         self.manifest = manifest
-        self._entries = {entry.name: entry for entry in manifest.files}
+        self._table = TableReader(store, manifest.table, manifest.remedy(store.url))
         self._files = _LocalFiles(store, cache, manifest)
 
     @property
@@ -144,11 +152,12 @@ class StoreArtifactReader:
         return self.manifest.seconds
 
     def names(self, prefix: str = "") -> list[str]:
-        return sorted(name for name in self._entries if name.startswith(prefix))
+        """Sorted; all of them: a million names are 100 MB."""
+        return [entry.name for entry in self._table.files(prefix)]
 
     def path(self, name: str) -> Path:
         """Raises ``KeyError`` for an unknown name, ``UserError`` for a file that is damaged or gone."""
-        return self._files.path(self._entries[name])
+        return self._files.path(self._table.find(name))
 
 
 class _LocalFiles:
@@ -159,31 +168,27 @@ class _LocalFiles:
 
     def __init__(self, store: Store, cache: Path, origin: Origin) -> None:
         self._store, self._cache, self._origin = store, cache, origin
-        self._verified: dict[str, Path] = {}
+        self._verified: set[str] = set()
 
     def path(self, entry: FileEntry) -> Path:
-        if entry.key not in self._verified:
-            self._verified[entry.key] = self._verify(entry)
-        return self._verified[entry.key]
-
-    def _verify(self, entry: FileEntry) -> Path:
         in_place = self._store.local_path(entry.key)
         path = in_place or self._cache / entry.key
-        fetches = 0 if in_place else 2  # the second time because a transfer may have gone wrong
+        if entry.key not in self._verified:
+            self._verify(entry, path, fetches=0 if in_place else 2)  # twice, because a transfer may go wrong
+            self._verified.add(entry.key)
+        return path
+
+    def _verify(self, entry: FileEntry, path: Path, fetches: int) -> None:
         while not _is_whole(path, entry):
             if fetches == 0:
                 raise self._damaged(entry, path)
             self._store.fetch(entry.key, path)
             fetches -= 1
-        return path
 
     def _damaged(self, entry: FileEntry, path: Path) -> UserError:
         what = "damaged" if path.is_file() else "not there"
-        stage, folder = self._origin.stage, self._origin.folder
-        return UserError(
-            f"{self._store.url}/{entry.key} ({entry.name}) is {what}: "
-            f"delete {self._store.url}/{folder} and run {stage} again"
-        )
+        url = self._store.url
+        return UserError(f"{url}/{entry.key} ({entry.name}) is {what}: {self._origin.remedy(url, entry.name)}")
 
 
 def _is_whole(path: Path, entry: FileEntry) -> bool:

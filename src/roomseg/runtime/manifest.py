@@ -1,7 +1,7 @@
 """The manifest: what a complete artifact holds, what made it and from what. It is written last.
 
 In a store: ``artifacts/<stage>/<fingerprint>/manifest.json``; the files lie content-addressed in
-``shards/<sha[:2]>/<sha256><suffix>``.
+``shards/<sha[:2]>/<sha256><suffix>``. Where they are many, the manifest names parts of their table (``file_table.py``).
 """
 
 from __future__ import annotations
@@ -10,25 +10,20 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any, Self
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from roomseg.errors import UserError
+from roomseg.runtime.file_table import FileEntry, Part, Table
 from roomseg.runtime.fingerprint import digest_of
 from roomseg.runtime.storage import MissingKey, Store
 
-FORMAT = "roomseg-artifact-1"
+FORMAT = "roomseg-artifact-2"
 
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileEntry(_Closed):
-    name: str = Field(min_length=1)
-    key: str = Field(min_length=1)
-    size: int = Field(ge=0)  # bytes
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Parent(_Closed):
@@ -50,10 +45,22 @@ class Origin(_Closed):
     def folder(self) -> str:
         return f"artifacts/{self.stage}/{self.fingerprint}"
 
+    def journal_key(self, name: str) -> str:
+        """Where it is noted that a file of the artifact has been added."""
+        return f"{self.folder}/added/{quote(name, safe='')}.json"
+
+    def remedy(self, store_url: str, name: str | None = None) -> str:
+        """What to do where a file, or the table of files, is damaged: all the rest is kept."""
+        manifest, entry = f"{store_url}/{self.folder}/manifest.json", ""
+        if name is not None:
+            entry = f" and {store_url}/{self.journal_key(name)}"
+        return f"delete {manifest}{entry} and run {self.stage} again"
+
 
 class Manifest(Origin):
     format: str = FORMAT
-    files: tuple[FileEntry, ...]  # sorted by name
+    files: tuple[FileEntry, ...]  # sorted by name; none where there are parts
+    parts: tuple[Part, ...] = ()  # of the table of files
     scores: dict[str, float]  # a score that is not a number is null in the JSON
     seconds: float = Field(ge=0)  # wall-clock, all attempts together
     attempts: int = Field(ge=1)
@@ -72,10 +79,13 @@ class Manifest(Origin):
         return {k: math.nan if v is None else v for k, v in scores.items()} if isinstance(scores, dict) else scores
 
     @property
+    def table(self) -> Table:
+        return Table(files=self.files, parts=self.parts)
+
+    @property
     def digest(self) -> str:
         """sha256 over what was made: the same files from the same fingerprint have it, whenever they were made."""
-        files = [entry.model_dump() for entry in self.files]
-        return digest_of({"stage": self.stage, "fingerprint": self.fingerprint, "files": files})
+        return digest_of({"stage": self.stage, "fingerprint": self.fingerprint, **self.table.model_dump()})
 
     def as_parent(self) -> Parent:
         return Parent(stage=self.stage, fingerprint=self.fingerprint, digest=self.digest)

@@ -9,15 +9,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import roomseg
-from roomseg.config import PipelineConfig, Section
-from roomseg.errors import UserError
+from roomseg.config import BaselineName, PipelineConfig, PretrainConfig, Section
+from roomseg.errors import UsageError, UserError
 from roomseg.ports import Progress, StageContext
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter, cache_dir
 from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.fingerprint import code_digest, fingerprint
 from roomseg.runtime.manifest import Manifest, Origin, manifest_key, read_manifest
+from roomseg.runtime.outside import fetch_outside, outside_digests
 from roomseg.runtime.progress import open_progress
 from roomseg.runtime.storage import Store, open_store
 from roomseg.runtime.tracking import MlflowRegistry, StageRun, default_tracking_uri, open_tracking
@@ -28,15 +30,20 @@ class StageSpec:
     """``roomseg.stages.<name>`` has ``run(config, ctx) -> scores`` for each name in ``STAGES``."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)  # name of an input -> the stage that makes it
+    optional: Mapping[str, str] = field(default_factory=dict)  # the same, for inputs that may be left out
     reads_outside: bool = False  # the module has external_digests(config): what counts besides the inputs
+    sharded: bool = False  # run() knows ctx.shard
 
 
 STAGES: dict[str, StageSpec] = {
-    "render": StageSpec(reads_outside=True),
+    "render": StageSpec(reads_outside=True, sharded=True),
     "teacher": StageSpec({"rooms": "render"}),
     "pretrain": StageSpec({"rooms": "render"}),
     "distill": StageSpec({"rooms": "render", "teacher": "teacher", "pretrained": "pretrain"}),
-    "evaluate": StageSpec({"rooms": "render", "teacher": "teacher", "pretrained": "pretrain", "distilled": "distill"}),
+    "evaluate": StageSpec(
+        {"rooms": "render", "teacher": "teacher", "pretrained": "pretrain", "distilled": "distill"},
+        optional={f"baseline_{name}": "pretrain" for name in get_args(BaselineName)},
+    ),
     "register": StageSpec({"distilled": "distill", "evaluation": "evaluate"}),
 }
 
@@ -54,33 +61,68 @@ def run_stage(
 
     ``run_id`` names the pipeline run in MLflow. Raises ``UserError``.
     """
+    job = _open_job(stage, section, store, inputs, shard=None)
+    manifest = _completed(job) or _run(job, _tracking_uri(tracking_uri, store), run_id)
+    assert manifest is not None, f"{stage} returned no scores"
+    return manifest
+
+
+def run_shard(
+    stage: str,
+    section: Section,
+    *,
+    store: str,
+    inputs: Mapping[str, Manifest],
+    run_id: str,
+    shard: tuple[int, int],  # (i, n), 1 <= i <= n
+    tracking_uri: str | None = None,
+) -> None:
+    """Make the i-th of n parts of an artifact; shards may run at the same time, on several machines.
+
+    ``run_stage`` makes what is missing and completes the artifact. Raises ``UserError``.
+    """
+    if not STAGES[stage].sharded:
+        raise UsageError(f"{stage} runs as a whole; in shards runs {', '.join(s for s in STAGES if STAGES[s].sharded)}")
+    job = _open_job(stage, section, store, inputs, shard)
+    if _completed(job) is None:
+        _run(job, _tracking_uri(tracking_uri, store), run_id)
+
+
+def _open_job(
+    stage: str, section: Section, store: str, inputs: Mapping[str, Manifest], shard: tuple[int, int] | None
+) -> _Job:
     _check_inputs(stage, inputs)
-    opened, progress = open_store(store), open_progress()
-    mark = stage_fingerprint(stage, section, inputs)
-    complete = read_manifest(opened, stage, mark)
-    if complete is not None:
-        progress.say(f"{stage}: already complete (fingerprint {mark})")
-        return complete
+    opened = open_store(store)
     origin = Origin(
         stage=stage,
-        fingerprint=mark,
+        fingerprint=stage_fingerprint(stage, section, inputs),
         code_version=f"{roomseg.__version__}+{code_digest(stage)[:12]}",
         config=section.model_dump(mode="json"),
         parents={name: manifest.as_parent() for name, manifest in inputs.items()},
     )
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_tracking_uri(store)
-    return _run(_Job(section, origin, opened, inputs, progress), uri, run_id)
+    return _Job(section, origin, opened, inputs, open_progress(), shard)
+
+
+def _completed(job: _Job) -> Manifest | None:
+    manifest = read_manifest(job.store, job.origin.stage, job.origin.fingerprint)
+    if manifest is not None:
+        job.say(f"already complete (fingerprint {manifest.fingerprint})")
+    return manifest
+
+
+def _tracking_uri(chosen: str | None, store: str) -> str:
+    return chosen or os.environ.get("MLFLOW_TRACKING_URI") or default_tracking_uri(store)
 
 
 def stage_fingerprint(stage: str, section: Section, inputs: Mapping[str, Manifest]) -> str:
     external = _module(stage).external_digests(section) if STAGES[stage].reads_outside else {}
+    external = {**external, **outside_digests(stage, section)}
     return fingerprint(stage, section, {name: manifest.digest for name, manifest in inputs.items()}, external)
 
 
 def find_inputs(stage: str, config: PipelineConfig, store: str) -> dict[str, Manifest]:
     """The complete artifacts that a stage of this configuration reads; raises ``UserError`` naming what to run."""
-    found = find_artifacts(STAGES[stage].inputs.values(), config, store)
-    return {name: found[parent] for name, parent in STAGES[stage].inputs.items()}
+    return _find_inputs(stage, config, open_store(store), {})
 
 
 def find_artifacts(stages: Iterable[str], config: PipelineConfig, store: str) -> dict[str, Manifest]:
@@ -95,16 +137,30 @@ def find_artifacts(stages: Iterable[str], config: PipelineConfig, store: str) ->
 def _find(stage: str, config: PipelineConfig, store: Store, found: dict[str, Manifest]) -> Manifest:
     """``found`` keeps what is known already: a stage is the parent of several."""
     if stage not in found:
-        inputs = {name: _find(parent, config, store, found) for name, parent in STAGES[stage].inputs.items()}
-        mark = stage_fingerprint(stage, config.section(stage), inputs)
-        manifest = read_manifest(store, stage, mark)
-        if manifest is None:
-            raise UserError(
-                f"{store.url}/{manifest_key(stage, mark)} is not there: "
-                f"run `roomseg {stage}` first, with the same profile, settings and store"
-            )
-        found[stage] = manifest
+        inputs = _find_inputs(stage, config, store, found)
+        found[stage] = _complete(stage, config.section(stage), inputs, store)
     return found[stage]
+
+
+def _find_inputs(stage: str, config: PipelineConfig, store: Store, found: dict[str, Manifest]) -> dict[str, Manifest]:
+    inputs = {name: _find(parent, config, store, found) for name, parent in STAGES[stage].inputs.items()}
+    if stage == "evaluate":
+        for name in config.evaluate.baselines:
+            rooms = {"rooms": inputs["rooms"]}
+            inputs[f"baseline_{name}"] = _complete("pretrain", config.pretrain.for_baseline(name), rooms, store)
+    return inputs
+
+
+def _complete(stage: str, section: Section, inputs: Mapping[str, Manifest], store: Store) -> Manifest:
+    mark = stage_fingerprint(stage, section, inputs)
+    manifest = read_manifest(store, stage, mark)
+    if manifest is None:
+        network = f" --set pretrain.network={section.network}" if isinstance(section, PretrainConfig) else ""
+        raise UserError(
+            f"{store.url}/{manifest_key(stage, mark)} is not there: "
+            f"run `roomseg {stage}{network}` first, with the same profile, settings and store"
+        )
+    return manifest
 
 
 @dataclass(frozen=True)
@@ -114,17 +170,20 @@ class _Job:
     store: Store
     inputs: Mapping[str, Manifest]
     progress: Progress
+    shard: tuple[int, int] | None
 
     @property
     def work_dir(self) -> Path:
-        return cache_dir(self.store) / "work" / self.origin.stage / self.origin.fingerprint
+        """Of its own for each shard: each removes its own when it is done."""
+        name = self.origin.fingerprint + ("-{}-of-{}".format(*self.shard) if self.shard else "")
+        return cache_dir(self.store) / "work" / self.origin.stage / name
 
     def say(self, text: str) -> None:
         self.progress.say(f"{self.origin.stage}: {text}")
 
 
-def _run(job: _Job, uri: str, run_id: str) -> Manifest:
-    """One attempt, timed and tracked; what it made is complete when this returns."""
+def _run(job: _Job, uri: str, run_id: str) -> Manifest | None:
+    """One attempt, timed and tracked; None for a shard, else what it made is complete when this returns."""
     origin, store = job.origin, job.store
     clock = AttemptClock(store, origin.folder)
     tags = {"roomseg.code_version": origin.code_version, "roomseg.store": store.url}
@@ -134,12 +193,14 @@ def _run(job: _Job, uri: str, run_id: str) -> Manifest:
             checkpoints = StoreCheckpoints(store, origin.stage, origin.fingerprint, job.work_dir, job.say)
             context = _context(job, writer, checkpoints, run, MlflowRegistry(run.client, run.run_id, uri))
             scores = _module(origin.stage).run(job.section, context)
-            manifest = writer.finish(scores)
-            where = f"{store.url}/{manifest_key(origin.stage, origin.fingerprint)}"
-            run.conclude(manifest.scores, {"roomseg.manifest": where, "roomseg.digest": manifest.digest})
+            manifest = None if scores is None else writer.finish(scores)
+            if manifest is not None:
+                where = f"{store.url}/{manifest_key(origin.stage, origin.fingerprint)}"
+                run.conclude(manifest.scores, {"roomseg.manifest": where, "roomseg.digest": manifest.digest})
     finally:
         clock.beat(at_once=True)
-    checkpoints.clear()
+    if manifest is not None:
+        checkpoints.clear()
     shutil.rmtree(job.work_dir, ignore_errors=True)
     return manifest
 
@@ -157,6 +218,8 @@ def _context(
         progress=job.progress,
         registry=registry,
         work_dir=job.work_dir,
+        fetch=lambda uri: fetch_outside(uri, cache),
+        shard=job.shard,
     )
 
 
@@ -173,9 +236,10 @@ def _module(stage: str) -> ModuleType:
 
 
 def _check_inputs(stage: str, inputs: Mapping[str, Manifest]) -> None:
-    wanted = STAGES[stage].inputs
-    if set(inputs) != set(wanted):
+    wanted, optional = STAGES[stage].inputs, STAGES[stage].optional
+    if not set(wanted) <= set(inputs) <= set(wanted) | set(optional):
         raise UserError(f"{stage}: got the inputs {sorted(inputs)}, expected {sorted(wanted)}")
     for name, manifest in inputs.items():
-        if manifest.stage != wanted[name]:
-            raise UserError(f"{stage}: input {name!r} is the artifact of {manifest.stage}, expected {wanted[name]}'s")
+        maker = wanted.get(name) or optional[name]
+        if manifest.stage != maker:
+            raise UserError(f"{stage}: input {name!r} is the artifact of {manifest.stage}, expected {maker}'s")

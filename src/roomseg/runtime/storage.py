@@ -45,6 +45,10 @@ class Store(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
+    def folders(self, prefix: str) -> list[str]:
+        """Names directly under ``prefix``, which ends with ``/``, that have keys under them, sorted."""
+        ...
+
     def list(self, prefix: str) -> list[str]:
         """All keys that start with a prefix, sorted. Slow on S3: not for hot paths."""
         ...
@@ -109,6 +113,11 @@ class DirectoryStore:
         path = self._path(key)
         with local_errors("read", path):
             return path.is_file()
+
+    def folders(self, prefix: str) -> list[str]:
+        folder = self._path(prefix)
+        with local_errors("list", folder):
+            return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
 
     def list(self, prefix: str) -> list[str]:
         folder = self._path(prefix.rpartition("/")[0])
@@ -212,6 +221,19 @@ class S3Store:
         except MissingKey:
             return False
         return True
+
+    def etag(self, key: str) -> str:
+        """What tells one content of the object from another."""
+        with self._errors("read", key):
+            return self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ETag"].strip('"')
+
+    def folders(self, prefix: str) -> list[str]:
+        with self._errors("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix, Delimiter="/"
+            )
+            found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
+        return sorted(key.removeprefix(self.prefix + prefix).rstrip("/") for key in found)
 
     def list(self, prefix: str) -> list[str]:
         with self._errors("list", prefix):

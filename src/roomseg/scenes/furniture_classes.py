@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from roomseg.labels import class_id
+from roomseg.labels import PANOROOMS3D
 
 Kind = Literal[
     # bedroom
@@ -155,4 +155,6 @@ _KINDS_OF_CLASS: dict[str, tuple[Kind, ...]] = {
     "wainscot": ("wainscot",),
 }
 
-LABEL_OF_KIND: dict[Kind, int] = {kind: class_id(name) for name, kinds in _KINDS_OF_CLASS.items() for kind in kinds}
+LABEL_OF_KIND: dict[Kind, int] = {
+    kind: PANOROOMS3D.id(name) for name, kinds in _KINDS_OF_CLASS.items() for kind in kinds
+}

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh, join_meshes
-from roomseg.labels import class_id
+from roomseg.labels import PANOROOMS3D
 from roomseg.scenes.floorplan import FloorPlan, Wall
 from roomseg.scenes.surfaces import Finish, quads
 
-FLOOR, CEILING, WALL = class_id("floor"), class_id("ceiling"), class_id("wall")
-OPENING, BASEBOARD, WAINSCOT = class_id("door/window"), class_id("baseboard"), class_id("wainscot")
+FLOOR, CEILING, WALL = PANOROOMS3D.id("floor"), PANOROOMS3D.id("ceiling"), PANOROOMS3D.id("wall")
+OPENING, BASEBOARD, WAINSCOT = PANOROOMS3D.id("door/window"), PANOROOMS3D.id("baseboard"), PANOROOMS3D.id("wainscot")
 
 OpeningKind = Literal["door", "window"]
 

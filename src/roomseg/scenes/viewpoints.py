@@ -33,6 +33,13 @@ def free_points(
     raise UserError(f"room {room.id}: no free space for cameras at {height_range_m[0]:g}-{height_range_m[1]:g} m")
 
 
+def spread_positions(
+    room: Scene, n: int, height_range_m: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:  # (n, 3) metres
+    """Free positions between two heights, far from one another."""
+    return spread_points(free_points(room, n * N_CANDIDATES, height_range_m, rng), n)
+
+
 def spread_points(points: np.ndarray, n: int) -> np.ndarray:  # (n * N_CANDIDATES, 3) -> (n, 3)
     """Best-candidate sampling: of each next N_CANDIDATES points the one farthest from all taken before."""
     groups = points.reshape(n, N_CANDIDATES, 3)
@@ -49,9 +56,9 @@ def camera_poses(
     """Camera-to-world poses (+X right, +Y down, +Z forward) at free positions, spread over the room.
 
     Any first few of them look in all directions and at all pitches: both follow golden-ratio sequences. The paper draws
-    its poses at 1.4-1.8 m too but does not say how they are spread.
+    its poses at 1.4-1.8 m too but does not say how they are spread. ``coverage`` turns some of them to what is unseen.
     """
-    eyes = spread_points(free_points(room, n * N_CANDIDATES, height_range_m, rng), n)
+    eyes = spread_positions(room, n, height_range_m, rng)
     first_yaw, first_pitch = rng.random(2)
     poses = np.empty((n, 4, 4))
     for k, eye in enumerate(eyes):
@@ -71,7 +78,7 @@ def panorama_cameras(room: Scene, n: int, rng: np.random.Generator) -> np.ndarra
     if n == 1:
         return middle
     heights = (PANORAMA_HEIGHT_M, PANORAMA_HEIGHT_M)
-    return np.concatenate([middle, spread_points(free_points(room, (n - 1) * N_CANDIDATES, heights, rng), n - 1)])
+    return np.concatenate([middle, spread_positions(room, n - 1, heights, rng)])
 
 
 def _middle(room: Scene, rng: np.random.Generator) -> np.ndarray:  # (3,) metres

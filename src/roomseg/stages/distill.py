@@ -23,22 +23,14 @@ from roomseg.metrics import all_scores
 from roomseg.models.student import Student, pad_with_empty
 from roomseg.models.teacher import Teacher
 from roomseg.ports import Progress, StageContext
-from roomseg.stages.outputs import room_shards
-from roomseg.stages.students import (
-    add_student,
-    load_student,
-    read_card,
-    room_tensor,
-    student_confusions,
-)
+from roomseg.stages.networks import add_network, load_student, network_confusions, read_card, room_tensor
 from roomseg.stages.teacher import load_teacher, panorama_tensor
 from roomseg.training import FitConfig, constant_lr, fit, training_device
 
 
 def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
     """Train; returns the best mIoU over the voxels of the validation rooms."""
-    shards = room_shards(ctx.inputs["rooms"])
-    train, val = open_rooms(shards, "train"), open_rooms(shards, "val")
+    train, val = open_rooms(ctx.inputs["rooms"], "train"), open_rooms(ctx.inputs["rooms"], "val")
     device = training_device()
     teacher = load_teacher(ctx.inputs["teacher"]).to(device)
     views = RoomViews(train, ctx.work_dir / "views")
@@ -59,7 +51,7 @@ def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
         progress=ctx.progress,
         title="distill",
     )
-    add_student(ctx, read_card(ctx.inputs["pretrained"]), result.best_state, result.history)
+    add_network(ctx, read_card(ctx.inputs["pretrained"]), result.best_state, result.history)
     return {"val_miou": result.best_score, "rooms_left_out": float(len(train) - len(chosen))}
 
 
@@ -173,7 +165,7 @@ class DistillTask:
         return ce + self.config.weight * kd, {"ce": ce.item(), "kd": kd.item()}
 
     def validate(self) -> dict[str, float]:
-        return all_scores(student_confusions(self.model, self.val))
+        return all_scores(network_confusions(self.model, self.val))
 
     def describe(self, batch: DistillBatch) -> str:
         return f"room {batch.room_id}"

@@ -1,7 +1,7 @@
 """evaluate: checkpoints + test rooms -> scores of every model, and the report.
 
-Two baselines frame the students: the constant prediction (the commonest class of the training rooms everywhere) and
-the untrained student.
+Two simple predictors frame the networks: the constant one (the commonest class of the training rooms everywhere) and
+the untrained student. Baselines that were trained like the student (``evaluate.baselines``) stand between.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from roomseg import __version__
 from roomseg.config import EvaluateConfig
 from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
-from roomseg.labels import CLASS_NAMES, VOID, class_id
+from roomseg.labels import VOID, LabelSet, label_set
 from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou
-from roomseg.models.student import Student, build_student
 from roomseg.models.teacher import Teacher
 from roomseg.ports import StageContext
 from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
@@ -27,36 +27,40 @@ from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
 from roomseg.splits import SPLITS
 from roomseg.stages.distill import room_hits
-from roomseg.stages.outputs import add_json, read_json, room_shards
-from roomseg.stages.students import load_student, predict_room, read_card, room_confusion
+from roomseg.stages.networks import build_from_card, load_network, load_student, predict_room, read_card, room_confusion
+from roomseg.stages.outputs import add_json, read_json
 from roomseg.stages.teacher import load_teacher, teacher_confusions, teacher_labels
 from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
+BASELINE = "baseline_"  # inputs of that prefix are baselines
+PANORAMA_PICTURES = 2
 
 
 def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     """Score every model on the test rooms; writes ``scores.json``, ``report.html`` and ``hero.png``."""
-    test = open_rooms(room_shards(ctx.inputs["rooms"]), "test")
+    test = open_rooms(ctx.inputs["rooms"], "test")
     audit = read_json(ctx.inputs["rooms"], "audit.json")
+    labels = label_set(read_card(ctx.inputs["distilled"]).labels)
     teacher = load_teacher(ctx.inputs["teacher"]).to(training_device())
-    students = load_students(ctx, config.seed)
-    confusions = {"constant": constant_confusions(audit, test)}
-    for name, model in students.items():
+    networks = load_networks(ctx, config.seed)
+    confusions = {"constant": constant_confusions(audit, test, labels)}
+    for name, model in networks.items():
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
         confusions[name] = [room_confusion(room, predict_room(model, room)) for room in rooms]
     models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
     teacher_2d = all_scores(teacher_confusions(teacher, test))
     add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
-    last = students["distilled student"]
+    last = networks["distilled student"]
     content = ReportContent(
         title="roomseg: evaluation",
+        labels=labels,
         facts=report_facts(ctx, audit),
         teacher_2d=teacher_2d,
         models=models,
         confusion=np.sum(confusions["distilled student"], axis=0),
-        rooms=room_pictures(last, test, config.pictured_rooms),
-        panoramas=[panorama_picture(teacher, last, room) for room in islice(test, 2)],
+        rooms=[room_picture(last, room) for room in islice(test, config.pictured_rooms)],
+        panoramas=[panorama_picture(teacher, last, room) for room in islice(test, PANORAMA_PICTURES)],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
         credits=audit["credits"],
@@ -65,23 +69,29 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     return headline(teacher_2d, models)
 
 
-def load_students(ctx: StageContext, seed: int) -> dict[str, Student]:
-    """Untrained, pretrained and distilled, in this order; ready for prediction."""
-    card = read_card(ctx.inputs["distilled"])
-    students = {
-        "untrained student": build_student(card.variant, len(card.classes), skip=card.skip, seed=seed).eval(),
+def load_networks(ctx: StageContext, seed: int) -> dict[str, nn.Module]:
+    """Untrained student, baselines, pretrained and distilled student, in this order; ready for prediction."""
+    untrained = build_from_card(read_card(ctx.inputs["distilled"]), seed=seed).eval()
+    baselines = {
+        name.removeprefix(BASELINE): load_network(ctx.inputs[name])
+        for name in sorted(ctx.inputs)
+        if name.startswith(BASELINE)
+    }
+    networks = {
+        "untrained student": untrained,
+        **baselines,
         "pretrained student": load_student(ctx.inputs["pretrained"]),
         "distilled student": load_student(ctx.inputs["distilled"]),
     }
-    return {name: model.to(training_device()) for name, model in students.items()}
+    return {name: network.to(training_device()) for name, network in networks.items()}
 
 
-def constant_confusions(audit: dict[str, Any], rooms: RoomSet) -> list[np.ndarray]:
+def constant_confusions(audit: dict[str, Any], rooms: RoomSet, labels: LabelSet) -> list[np.ndarray]:
     """Of predicting the commonest class of the training rooms (void aside) at every voxel that is not empty."""
     counts = audit["class_voxels"]["train"]
-    commonest = max((name for name in CLASS_NAMES if name != CLASS_NAMES[VOID]), key=counts.__getitem__)
+    commonest = max(labels.names[VOID + 1 :], key=counts.__getitem__)
     return [
-        room_confusion(room, np.where(room.tsdf < TSDF_STEPS, class_id(commonest), VOID).astype(np.uint8))
+        room_confusion(room, np.where(room.tsdf < TSDF_STEPS, labels.id(commonest), VOID).astype(np.uint8))
         for room in rooms
     ]
 
@@ -99,26 +109,21 @@ def model_scores(name: str, matrices: Sequence[np.ndarray], config: EvaluateConf
     )
 
 
-def room_pictures(model: Student, rooms: RoomSet, n: int) -> list[RoomPicture]:
-    pictures = []
-    for room in islice(rooms, n):
-        predicted = predict_room(model, room)
-        pictures.append(
-            RoomPicture(
-                room_id=room.id,
-                room_type=room.meta["room_type"],
-                tsdf=room.tsdf,
-                rgb=room.rgb,
-                truth=room.label,
-                prediction=predicted,
-                voxel_m=room.voxel_m,
-                miou=miou(room_confusion(room, predicted)[None]),
-            )
-        )
-    return pictures
+def room_picture(model: nn.Module, room: Room) -> RoomPicture:
+    predicted = predict_room(model, room)
+    return RoomPicture(
+        room_id=room.id,
+        room_type=room.meta["room_type"],
+        tsdf=room.tsdf,
+        rgb=room.rgb,
+        truth=room.label,
+        prediction=predicted,
+        voxel_m=room.voxel_m,
+        miou=miou(room_confusion(room, predicted)[None]),
+    )
 
 
-def panorama_picture(teacher: Teacher, student: Student, room: Room) -> PanoramaPicture:
+def panorama_picture(teacher: Teacher, student: nn.Module, room: Room) -> PanoramaPicture:
     """The panorama as the teacher sees it, and the student's prediction through the hit map."""
     panorama = room.panoramas[0]
     voxel = room_hits(room, panorama).voxel  # (H, 2H)
@@ -141,7 +146,7 @@ def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, st
         ("roomseg", __version__),
         *((f"{split} rooms", f"{rooms[split]} in {houses[split]} houses") for split in SPLITS),
         ("houses in two splits", str(audit["houses_in_two_splits"])),
-        ("student", f"3D Segmenter {card.variant}, {card.voxel_m * 100:g} cm voxels"),
+        ("student", f"3D Segmenter {card.network}, {card.voxel_m * 100:g} cm voxels"),
         ("teacher", f"Segmenter {teacher['backbone']}, patch {teacher['patch']}, height {teacher['height']}"),
         ("panorama rays that hit", f"{audit['hit_rate']:.1%}"),
         *((f"digest of {name}", artifact.digest[:16]) for name, artifact in ctx.inputs.items()),

@@ -1,4 +1,4 @@
-"""What pretrain, distill and evaluate share: a student's files, whole-room tensors and whole-room scores."""
+"""What pretrain, distill and evaluate share: a 3D network's files, whole-room tensors and whole-room scores."""
 
 from __future__ import annotations
 
@@ -8,32 +8,43 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from roomseg.config import NetworkName
 from roomseg.data.dataset import RoomSet
 from roomseg.data.rooms import Room, network_input
-from roomseg.labels import CLASS_NAMES
+from roomseg.errors import UserError
+from roomseg.labels import label_set
 from roomseg.metrics import ConfusionMatrix
-from roomseg.models.student import Student, build_student, load_student_state
+from roomseg.models.networks import as_network, build_network, is_student
+from roomseg.models.student import Student
+from roomseg.models.weights import load_weights
 from roomseg.ports import ArtifactReader, StageContext
 from roomseg.stages.outputs import add_json, read_json
 
 
 @dataclass(frozen=True)
-class StudentCard:
-    """What one needs to rebuild a student and to feed it: ``model.json``."""
+class NetworkCard:
+    """What one needs to rebuild a network and to feed it: ``model.json``."""
 
-    variant: str
+    network: NetworkName
     skip: bool
-    classes: tuple[str, ...]
+    labels: str  # name of the label set
+    classes: tuple[str, ...]  # its names, so that the file can be read without it
     voxel_m: float
     truncation_voxels: int
 
 
-def card_of(variant: str, skip: bool, room: Room) -> StudentCard:
-    return StudentCard(variant, skip, CLASS_NAMES, room.voxel_m, room.meta["truncation_voxels"])
+def card_of(network: NetworkName, skip: bool, room: Room) -> NetworkCard:
+    classes = label_set(room.labels).names
+    return NetworkCard(network, skip, room.labels, classes, room.voxel_m, room.meta["truncation_voxels"])
 
 
-def add_student(ctx: StageContext, card: StudentCard, state: dict[str, torch.Tensor], history: list[dict]) -> None:
+def build_from_card(card: NetworkCard, drop_path: float = 0.0, seed: int = 0) -> nn.Module:
+    return build_network(card.network, len(card.classes), skip=card.skip, drop_path=drop_path, seed=seed)
+
+
+def add_network(ctx: StageContext, card: NetworkCard, state: dict[str, torch.Tensor], history: list[dict]) -> None:
     """Write ``model.safetensors``, ``model.json`` and ``history.json``."""
     path = ctx.work_dir / "model.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
@@ -42,34 +53,44 @@ def add_student(ctx: StageContext, card: StudentCard, state: dict[str, torch.Ten
     add_json(ctx, "history.json", history)
 
 
-def read_card(artifact: ArtifactReader) -> StudentCard:
+def read_card(artifact: ArtifactReader) -> NetworkCard:
     values: dict[str, Any] = read_json(artifact, "model.json")
-    return StudentCard(**(values | {"classes": tuple(values["classes"])}))
+    return NetworkCard(**(values | {"classes": tuple(values["classes"])}))
+
+
+def load_network(artifact: ArtifactReader, drop_path: float = 0.0) -> nn.Module:
+    """The trained network of a finished artifact, in eval mode."""
+    model = build_from_card(read_card(artifact), drop_path)
+    load_weights(model, load_file(artifact.path("model.safetensors")))
+    return model.eval()
 
 
 def load_student(artifact: ArtifactReader, drop_path: float = 0.0) -> Student:
+    """As ``load_network``; raises ``UserError`` for a baseline, which cannot be distilled into."""
     card = read_card(artifact)
-    model = build_student(card.variant, len(card.classes), skip=card.skip, drop_path=drop_path)
-    load_student_state(model, load_file(artifact.path("model.safetensors")))
-    return model.eval()
+    if not is_student(card.network):
+        raise UserError(f"distillation got {card.network}; expected a student: set pretrain.network to T, B, M or L")
+    model = load_network(artifact, drop_path)
+    assert isinstance(model, Student)
+    return model
 
 
 def room_tensor(room: Room) -> torch.Tensor:  # (1, 4, X, Y, Z) float32
     return torch.from_numpy(network_input(room))[None]
 
 
-def predict_room(model: Student, room: Room) -> np.ndarray:  # (X, Y, Z) uint8
+def predict_room(model: nn.Module, room: Room) -> np.ndarray:  # (X, Y, Z) uint8
     device = next(model.parameters()).device
     with torch.inference_mode():
-        return model.predict(room_tensor(room).to(device))[0].cpu().numpy()
+        return as_network(model).predict(room_tensor(room).to(device))[0].cpu().numpy()
 
 
 def room_confusion(room: Room, predicted: np.ndarray) -> np.ndarray:  # (K, K) int64, rows truth
-    confusion = ConfusionMatrix()
+    confusion = ConfusionMatrix(len(label_set(room.labels)))
     confusion.add(room.label, predicted)
     return confusion.counts
 
 
-def student_confusions(model: Student, rooms: RoomSet) -> list[np.ndarray]:
+def network_confusions(model: nn.Module, rooms: RoomSet) -> list[np.ndarray]:
     """A confusion matrix a room, over all its voxels; the model is in eval mode."""
     return [room_confusion(room, predict_room(model, room)) for room in rooms]

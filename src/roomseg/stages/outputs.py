@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from roomseg.ports import ArtifactReader, StageContext
-
-
-def room_shards(rooms: ArtifactReader) -> list[Path]:
-    """The Parquet shards of a render artifact."""
-    return [rooms.path(name) for name in rooms.names("rooms/")]
 
 
 def add_json(ctx: StageContext, name: str, value: Any) -> None:

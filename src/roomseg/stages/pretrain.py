@@ -1,4 +1,4 @@
-"""pretrain: blocks of rooms -> a 3D student trained with cross entropy until converged (paper, sections 3 and 6)."""
+"""pretrain: blocks of rooms -> a 3D student, or a baseline, trained with cross entropy (paper, sections 3 and 6)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import nn
 
 from roomseg.config import PretrainConfig
 from roomseg.data.blocks import Corner, cut_block, grid_blocks, random_corner
 from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
 from roomseg.data.rooms import network_input
 from roomseg.metrics import all_scores
-from roomseg.models.student import Student, build_student
+from roomseg.models.networks import as_network
 from roomseg.ports import StageContext
-from roomseg.stages.outputs import room_shards
-from roomseg.stages.students import add_student, card_of, student_confusions
+from roomseg.stages.networks import add_network, build_from_card, card_of, network_confusions
 from roomseg.training import FitConfig, fit, halving_lr, training_device
 
 ROOMS_IN_MEMORY = 64
@@ -23,10 +23,9 @@ ROOMS_IN_MEMORY = 64
 
 def run(config: PretrainConfig, ctx: StageContext) -> dict[str, float]:
     """Train; returns the best mIoU over the voxels of the validation rooms."""
-    shards = room_shards(ctx.inputs["rooms"])
-    train, val = open_rooms(shards, "train"), open_rooms(shards, "val")
-    model = build_student(config.variant, skip=config.skip, drop_path=config.drop_path, seed=config.seed)
-    model.to(training_device())
+    train, val = open_rooms(ctx.inputs["rooms"], "train"), open_rooms(ctx.inputs["rooms"], "val")
+    card = card_of(config.network, config.skip, train[0])
+    model = build_from_card(card, config.drop_path, config.seed).to(training_device())
     task = PretrainTask(model, train, val, config)
     result = fit(
         task,
@@ -43,20 +42,20 @@ def run(config: PretrainConfig, ctx: StageContext) -> dict[str, float]:
         progress=ctx.progress,
         title="pretrain",
     )
-    add_student(ctx, card_of(config.variant, config.skip, train[0]), result.best_state, result.history)
+    add_network(ctx, card, result.best_state, result.history)
     return {"val_miou": result.best_score}
 
 
 class PretrainTask:
     """Batches of blocks, cross entropy, mIoU over whole validation rooms."""
 
-    def __init__(self, model: Student, train: RoomSet, val: RoomSet, config: PretrainConfig) -> None:
+    def __init__(self, model: nn.Module, train: RoomSet, val: RoomSet, config: PretrainConfig) -> None:
         self.model, self.train, self.val, self.config = model, train, val, config
         self.device = next(model.parameters()).device
         self.blocks: list[tuple[int, Corner]] = [
             (room, corner)
             for room, ref in enumerate(train.refs)
-            for corner in grid_blocks(ref.shape(), config.block_voxels)
+            for corner in grid_blocks(ref.shape, config.block_voxels)
         ]
         self.steps_per_epoch = -(-len(self.blocks) // config.batch)
         self.steps = config.epochs * self.steps_per_epoch
@@ -73,11 +72,10 @@ class PretrainTask:
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         volumes, labels = (t.to(self.device) for t in batch)
-        coarse = self.model.coarse(volumes)
-        return self.model.cross_entropy(coarse, volumes, labels, self.config.void_weight), {}
+        return as_network(self.model).loss(volumes, labels, self.config.void_weight), {}
 
     def validate(self) -> dict[str, float]:
-        return all_scores(student_confusions(self.model, self.val))
+        return all_scores(network_confusions(self.model, self.val))
 
     def _block(self, block: tuple[int, Corner], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         index, corner = block

@@ -1,226 +1,177 @@
-"""render: scenes -> rooms (TSDF, RGB, label) with panoramas, in Parquet shards.
+"""render: any source of rooms -> rooms (TSDF, RGB, label) with panoramas, in Parquet shards with an index.
 
-For each room: random RGB-D and label frames at 1.4-1.8 m are drawn and fused one by one into a TSDF (paper, section
-5), then a panorama is drawn at the free position nearest the room's centre.
+Which room goes into which shard is planned from the configuration and the source alone, so that shards may be made in
+any order, by any number of processes, on several machines (``roomseg render --shard I/N``), with the same bytes. A room
+that fails is quarantined with its reason in its shard's summary.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import islice
-from multiprocessing import get_context
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
-import numba
-import numpy as np
-
-from roomseg.config import RenderConfig, RoomType
-from roomseg.data.audit import audit_rooms
-from roomseg.data.rooms import Panorama, Room
-from roomseg.data.shards import write_shard
+from roomseg.config import RenderConfig
+from roomseg.data import index
+from roomseg.data.audit import audit_report
+from roomseg.data.shards import PackedRoom, write_shard
+from roomseg.data.summary import ShardSummary, summarise
 from roomseg.errors import UserError
-from roomseg.geometry.cameras import Pinhole
-from roomseg.geometry.panorama import render_panorama
-from roomseg.geometry.projection import panorama_hits
-from roomseg.geometry.raster import PackedMesh, pack_mesh, render_frame
-from roomseg.geometry.tsdf import empty_volume, finish, integrate
-from roomseg.labels import PANOROOMS3D
-from roomseg.ports import Bar, StageContext
-from roomseg.scenes.furniture import FurnitureLibrary, content_digest, open_furniture
-from roomseg.scenes.generator import SceneRoom, camera_poses, generate_room, panorama_cameras
-from roomseg.scenes.textures import Texture, floor_textures, wall_textures
+from roomseg.ports import Bar, Rejected, RoomKey, StageContext
+from roomseg.scenes.generated import furniture_dir
 from roomseg.splits import SPLITS
 from roomseg.stages.outputs import add_json
+from roomseg.stages.rendering.workers import Outcome, Workers, work
+from roomseg.stages.sources import open_source, source_digests
 
-IMAGE_FURNITURE = Path("/opt/roomseg/furniture")  # where images/render keeps the libraries
-Textures = tuple[tuple[Texture, ...], tuple[Texture, ...]]  # floors, walls
-
-
-@dataclass(frozen=True)
-class RoomTask:
-    split: str
-    house: int  # counted over all splits: no house is in two of them
-    index: int  # of the room in its house
-    room_type: RoomType
+REJECTED = "rejected.json"  # what the source turned away before loading, as the summary of a shard without rooms
 
 
 @dataclass(frozen=True)
-class ShardTask:
-    name: str
-    rooms: tuple[RoomTask, ...]
+class ShardPlan:
+    rooms: str  # names in the artifact
+    summary: str
+    keys: Sequence[RoomKey]
 
 
-def run(config: RenderConfig, ctx: StageContext) -> dict[str, float]:
-    """Render what is missing; returns counts and the mean panorama hit rate."""
-    directory = furniture_dir(config)
-    if directory is None:
+def run(config: RenderConfig, ctx: StageContext) -> dict[str, float] | None:
+    """Render what is missing of this shard of the work, or of all; then, of all, gather the index and the audit.
+
+    Returns counts and means; None for a shard of the work: the artifact is not complete then.
+    """
+    if config.source == "generated" and furniture_dir(config.furniture_dir) is None:
         ctx.progress.say("render: no furniture libraries (`make furniture` fetches them): parametric furniture only")
-    shards = plan_shards(config)
-    missing = [shard for shard in shards if shard.name not in ctx.outputs]
+    keys, rejected = open_source(config).plan()
+    shards = plan_shards(config, keys, rejected)
+    ours = shards if ctx.shard is None else shards[ctx.shard[0] - 1 :: ctx.shard[1]]
+    missing = [shard for shard in ours if shard.rooms not in ctx.outputs or shard.summary not in ctx.outputs]
+    if len(missing) < len(ours):
+        ctx.progress.say(f"render: {len(ours) - len(missing)} of {len(ours)} files of rooms are there already")
     if missing:
-        _render_shards(config, directory, missing, done=len(shards) - len(missing), ctx=ctx)
-    audit = audit_rooms([ctx.outputs.path(shard.name) for shard in shards])
-    add_json(ctx, "audit.json", audit)
-    return {
-        "rooms": sum(audit["rooms"].values()),
-        "hit_rate": audit["hit_rate"],
-        "labelled_share": audit["labelled_share"],
-    }
+        _render(config, missing, ctx)
+    if ctx.shard is None:
+        return _gather(config, shards, rejected, ctx)
+    part = "{}/{}".format(*ctx.shard)
+    ctx.progress.say(
+        f"render: shard {part} is done, {len(ours)} of {len(shards)} files of rooms; when all are, run it without "
+        "--shard to complete the artifact"
+    )
+    return None
 
 
 def external_digests(config: RenderConfig) -> dict[str, str]:
     """What the rooms depend on besides the configuration and the code."""
-    return {"furniture": content_digest(furniture_dir(config))}
+    return source_digests(config)
 
 
-def furniture_dir(config: RenderConfig) -> Path | None:
-    """The folder of the ``.sh3f`` libraries, or None: parametric furniture only."""
-    if config.furniture_dir != "auto":
-        directory = Path(config.furniture_dir)
-        if not directory.is_dir():
-            raise UserError(f"render.furniture_dir: {directory} is not a folder; expected one with .sh3f files")
-        return directory
-    named = os.environ.get("ROOMSEG_FURNITURE_DIR")
-    candidates = [Path(named)] if named else [Path(".furniture"), IMAGE_FURNITURE]
-    return next((d for d in candidates if d.is_dir()), None)
-
-
-def plan_shards(config: RenderConfig) -> list[ShardTask]:
-    """Which room goes where: a function of the configuration alone."""
-    shards, first_house = [], 0
-    for split, count in zip(SPLITS, (config.train_rooms, config.val_rooms, config.test_rooms), strict=True):
-        tasks = [
-            RoomTask(
-                split,
-                first_house + n // config.rooms_per_house,
-                n % config.rooms_per_house,
-                config.room_types[n % len(config.room_types)],
+def plan_shards(config: RenderConfig, keys: Sequence[RoomKey], rejected: Sequence[Rejected]) -> list[ShardPlan]:
+    """Which room goes where. Raises ``UserError`` where the source has no room for a split that is asked for."""
+    shards = []
+    for split in SPLITS:
+        chosen = [key for key in keys if key.split == split][: config.rooms[split]]
+        if config.rooms[split] and not chosen:
+            raise UserError(
+                f"the source {config.source} has no room for {split} ({len(keys)} rooms in all, {len(rejected)} turned "
+                f"away{_first_reason(rejected)}); --set render.{split}_rooms=0 does without"
             )
-            for n in range(count)
-        ]
-        first_house += -(-count // config.rooms_per_house)
-        for k, start in enumerate(range(0, count, config.rooms_per_shard)):
-            rooms = tuple(tasks[start : start + config.rooms_per_shard])
-            shards.append(ShardTask(f"rooms/{split}-{k:05d}.parquet", rooms))
+        for n, start in enumerate(range(0, len(chosen), config.rooms_per_shard)):
+            name = f"rooms/{split}-{n:05d}"
+            shards.append(ShardPlan(f"{name}.parquet", f"{name}.json", chosen[start : start + config.rooms_per_shard]))
     return shards
 
 
-def render_room(config: RenderConfig, task: RoomTask, furniture: FurnitureLibrary, textures: Textures) -> Room:
-    """One room from its seed to its planes and panorama."""
-    scene = generate_room(
-        (config.seed, task.house, task.index),
-        f"g{config.seed}h{task.house:06d}",
-        task.index,
-        task.room_type,
-        config.room_size_m,
-        furniture,
-        textures,
-    )
-    rng = np.random.default_rng([config.seed, task.house, task.index, 1])
-    return fuse_scene(config, scene, task.split, rng)
+def _first_reason(rejected: Sequence[Rejected]) -> str:
+    return f", the first, {rejected[0].id}, because: {rejected[0].reason}" if rejected else ""
 
 
-def fuse_scene(config: RenderConfig, scene: SceneRoom, split: str, rng: np.random.Generator) -> Room:
-    camera = Pinhole.from_fov(config.frame_width, config.frame_height, config.frame_fov_deg)
-    mesh = pack_mesh(scene.mesh)
-    low, high = scene.mesh.bounds
-    volume = empty_volume(low, high, config.voxel_m, config.truncation_voxels, config.margin_voxels, len(PANOROOMS3D))
-    for pose in camera_poses(scene, config.frames_per_room, config.camera_height_m, rng):
-        integrate(volume, render_frame(mesh, camera, pose), camera, pose)
-    tsdf, rgb, label = finish(volume)
-    positions = panorama_cameras(scene, config.panoramas_per_room, rng)
-    panoramas = tuple(_panorama(config, mesh, position, rng) for position in positions)
-    camera_voxel = (panoramas[0].camera_m - volume.origin_m) / config.voxel_m
-    hits = panorama_hits(tsdf, camera_voxel, config.panorama_height)
-    return Room(
-        id=scene.id,
-        house_id=scene.house_id,
-        split=split,
-        origin_m=np.asarray(volume.origin_m, np.float64),
-        voxel_m=config.voxel_m,
-        tsdf=tsdf,
-        rgb=rgb,
-        label=label,
-        panoramas=panoramas,
-        meta={
-            "room_type": scene.room_type,
-            "truncation_voxels": config.truncation_voxels,
-            "objects": [o.name for o in scene.objects],
-            "credits": list(scene.credits),
-            "hit_rate": round(float(hits.hit_rate), 4),  # of the panorama from the middle
-        },
-    )
-
-
-def _panorama(config: RenderConfig, mesh: PackedMesh, position: np.ndarray, rng: np.random.Generator) -> Panorama:
-    view = render_panorama(mesh, position, config.panorama_height, seed=int(rng.integers(2**31)))
-    return Panorama(np.asarray(position, np.float64), view.rgb, view.label)
-
-
-# The worker processes: each opens the libraries once.
-
-
-@lru_cache(maxsize=1)
-def _assets(directory: Path | None) -> tuple[FurnitureLibrary, Textures]:
-    return open_furniture(directory), (floor_textures(directory), wall_textures(directory))
-
-
-def _work(config: RenderConfig, directory: Path | None, task: RoomTask) -> Room:
-    numba.set_num_threads(1)  # the processes share the cores
-    furniture, textures = _assets(directory)
-    return render_room(config, task, furniture, textures)
-
-
-def _render_shards(
-    config: RenderConfig, directory: Path | None, missing: list[ShardTask], done: int, ctx: StageContext
-) -> None:
-    _assets(directory)  # a damaged library is reported once, here
-    workers = config.workers or len(os.sched_getaffinity(0))
-    n_missing = sum(len(shard.rooms) for shard in missing)
+def _render(config: RenderConfig, missing: Sequence[ShardPlan], ctx: StageContext) -> None:
+    n_rooms = sum(len(shard.keys) for shard in missing)
+    processes = min(config.workers or len(os.sched_getaffinity(0)), n_rooms)
     with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-        ctx.progress.bar("render", total=n_missing, unit="rooms") as bar,
+        Workers(partial(work, open_source, config), processes) as workers,
+        ctx.progress.bar("render", total=n_rooms, unit="rooms") as bar,
     ):
-        if done:
-            ctx.progress.say(f"render: {done} shards are there already")
-        tasks = [task for shard in missing for task in shard.rooms]
-        rooms = _in_order(pool, partial(_work, config, directory), tasks, ahead=2 * workers)
+        outcomes = _said(workers.in_order(key for shard in missing for key in shard.keys), bar, ctx)
         for shard in missing:
-            path = ctx.work_dir / Path(shard.name).name
-            write_shard(_counted(rooms, len(shard.rooms), bar), path)
-            ctx.outputs.add(shard.name, path)
+            path = ctx.work_dir / Path(shard.rooms).name
+            summary = write_shard(islice(outcomes, len(shard.keys)), path)
+            ctx.outputs.add(shard.rooms, path)
+            path.write_bytes(summary.to_json())
+            ctx.outputs.add(shard.summary, path)
             path.unlink()
 
 
-def _in_order(
-    pool: ProcessPoolExecutor, work: Callable[[RoomTask], Room], tasks: list[RoomTask], ahead: int
-) -> Iterator[Room]:
-    """Results in the order of the tasks, with at most ``ahead`` in flight."""
-    queue: deque[tuple[RoomTask, Future[Room]]] = deque()
-    waiting = iter(tasks)
-    for task in islice(waiting, ahead):
-        queue.append((task, pool.submit(work, task)))
-    while queue:
-        task, future = queue.popleft()
-        try:
-            room = future.result()
-        except BrokenProcessPool:
-            raise UserError(
-                f"a render worker died near house {task.house}, room {task.index}: out of memory? "
-                "set render.workers lower"
-            ) from None
-        yield room
-        for task in islice(waiting, 1):
-            queue.append((task, pool.submit(work, task)))
+def _said(outcomes: Iterator[Outcome], bar: Bar, ctx: StageContext) -> Iterator[PackedRoom | Rejected]:
+    """The rooms; what is lost is said at once, our own faults with all that is known of them."""
+    lost = 0
+    for outcome in outcomes:
+        if isinstance(outcome.room, Rejected):
+            lost += 1
+            ctx.progress.say(f"render: quarantined {outcome.room.id}: {outcome.room.reason}")
+            if outcome.bug:
+                ctx.progress.say(f"render: this is a fault of roomseg, please report it:\n{outcome.bug}")
+        bar.advance(1, **({"quarantined": lost} if lost else {}))
+        yield outcome.room
 
 
-def _counted(rooms: Iterator[Room], n: int, bar: Bar) -> Iterator[Room]:
-    for room in islice(rooms, n):
-        yield room
-        bar.advance(1)
+# When all shards are there
+
+
+def _gather(
+    config: RenderConfig, shards: Sequence[ShardPlan], rejected: Sequence[Rejected], ctx: StageContext
+) -> dict[str, float]:
+    """Index and audit from the summaries alone, one at a time; raises ``UserError`` if too much was lost."""
+    turned_away = summarise([], [], rejected)
+    _add_bytes(ctx, REJECTED, turned_away.to_json())
+    path = ctx.work_dir / Path(index.NAME).name
+    index.write_index(_summaries(shards, ctx), path)
+    ctx.outputs.add(index.NAME, path)
+    audit = audit_report(chain([turned_away], (summary for _, summary in _summaries(shards, ctx))))
+    add_json(ctx, "audit.json", audit)
+    _check_losses(config, shards, audit, ctx)
+    return {
+        "rooms": sum(audit["rooms"].values()),
+        "quarantined": audit["quarantined"],
+        "hit_rate": _or_nan(audit["hit_rate"]),
+        "surface_seen": _or_nan(audit["surface_seen"]),
+        "labelled_share": audit["labelled_share"],
+    }
+
+
+def _summaries(shards: Sequence[ShardPlan], ctx: StageContext) -> Iterator[tuple[str, ShardSummary]]:
+    for shard in shards:
+        path = ctx.outputs.path(shard.summary)
+        yield shard.rooms, ShardSummary.from_json(path.read_bytes(), str(path))
+
+
+def _check_losses(config: RenderConfig, shards: Sequence[ShardPlan], audit: dict[str, Any], ctx: StageContext) -> None:
+    planned = sum(len(shard.keys) for shard in shards)
+    lost = planned - sum(audit["rooms"].values())
+    empty = [split for split in SPLITS if config.rooms[split] and not audit["rooms"][split]]
+    if not empty and lost <= config.max_quarantined_share * planned:
+        return
+    what = f"{lost} of {planned} rooms are quarantined" + (f", and {empty[0]} is empty" if empty else "")
+    raise UserError(
+        f"{what} (render.max_quarantined_share is {config.max_quarantined_share:g}); the first: "
+        f"{_first_quarantined(shards, ctx)}; mend the source and render again"
+    )
+
+
+def _first_quarantined(shards: Sequence[ShardPlan], ctx: StageContext) -> str:
+    each = next(each for _, summary in _summaries(shards, ctx) for each in summary.quarantined)
+    return f"{each.id}: {each.reason}"
+
+
+def _add_bytes(ctx: StageContext, name: str, data: bytes) -> None:
+    path = ctx.work_dir / name
+    path.write_bytes(data)
+    ctx.outputs.add(name, path)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,31 +11,160 @@ from safetensors.torch import load_file, save_file
 
 from roomseg.config import TeacherConfig
 from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
-from roomseg.data.panoramas import augment_panorama
+from roomseg.data.panoramas import IGNORED, Augmentation, augment_panorama
 from roomseg.data.rooms import Panorama
-from roomseg.labels import N_CLASSES
+from roomseg.errors import UserError
 from roomseg.metrics import ConfusionMatrix, all_scores
-from roomseg.models.teacher import Teacher, build_teacher, normalise_panorama
+from roomseg.models.teacher import DecoderName, Teacher, build_teacher
+from roomseg.models.vit import Normalization
+from roomseg.models.weights import load_weights
 from roomseg.ports import ArtifactReader, StageContext
-from roomseg.stages.outputs import add_json, read_json, room_shards
-from roomseg.training import FitConfig, fit, poly_lr, training_device
+from roomseg.stages.outputs import add_json, read_json
+from roomseg.training import FitConfig, FitResult, fit, poly_lr, training_device
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """What one needs to rebuild a teacher and to feed it: ``teacher.json``."""
+
+    backbone: str
+    decoder: DecoderName
+    patch: int
+    height: int  # of the panoramas, in pixels; the width is twice that
+    labels: str  # name of the label set
+    classes: tuple[str, ...]  # its names, so that the file can be read without it
+    normalization: Normalization  # mean and deviation of red, green and blue in [0, 1]
 
 
 def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
     """Train; returns the best validation mIoU of the panoramas."""
-    shards = room_shards(ctx.inputs["rooms"])
-    train, val = open_rooms(shards, "train"), open_rooms(shards, "val")
-    height = train.refs[0].panoramas()[0].label.shape[0]
-    card = {"backbone": config.backbone, "patch": config.patch, "height": height, "classes": N_CLASSES}
+    train, val = open_rooms(ctx.inputs["rooms"], "train"), open_rooms(ctx.inputs["rooms"], "val")
+    labels, height = train.labels, panorama_height(train)
     model = build_teacher(
-        config.backbone, N_CLASSES, (height, 2 * height), config.patch, drop_path=config.drop_path, seed=config.seed
+        config.backbone,
+        len(labels),
+        config.decoder,
+        image_size=(height, 2 * height),
+        patch=config.patch,
+        drop_path=config.drop_path,
+        seed=config.seed,
     )
-    if config.start == "imagenet21k" and ctx.checkpoints.latest() is None:
-        _start_from_imagenet(model, config)
-    task = TeacherTask(model.to(training_device()), train, val, config)
-    result = fit(
+    _start(model, config, ctx)
+    card = TeacherCard(
+        config.backbone, config.decoder, model.encoder.patch, height, labels.name, labels.names, model.normalization
+    )
+    result = _train(TeacherTask(model.to(training_device()), train, val, config), config, ctx)
+    path = ctx.work_dir / "teacher.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in result.best_state.items()}, path)
+    ctx.outputs.add("teacher.safetensors", path)
+    add_json(ctx, "teacher.json", asdict(card) | {"normalization": card.normalization._asdict()})
+    add_json(ctx, "history.json", result.history)
+    return {"val_miou": result.best_score}
+
+
+def _start(model: Teacher, config: TeacherConfig, ctx: StageContext) -> None:
+    """Give the model its start weights; a file also has a say in the normalisation, so it is read on a resume too."""
+    if config.start == "random":
+        return
+    from roomseg.models import teacher_start
+
+    files = {name: ctx.fetch(uri) for name, uri in config.outside_files().items()}
+    if "variant" in files:
+        teacher_start.start_from_segmenter(model, files["start"], files["variant"], config.start_decoder)
+    elif files:
+        teacher_start.start_from_vit(model, files["start"])
+    elif ctx.checkpoints.latest() is None:
+        teacher_start.start_from_hub(model, config.backbone, config.start)
+
+
+class TeacherTask:
+    """Batches of augmented panoramas, plain cross entropy over all classes, mIoU over the validation panoramas.
+
+    Void is a class: the student is taught to tell it too. An epoch has one panorama of each room.
+    """
+
+    def __init__(self, model: Teacher, train: RoomSet, val: RoomSet, config: TeacherConfig) -> None:
+        self.model, self.train, self.val, self.config = model, train, val, config
+        self.augmentation = Augmentation(config.scale_range, config.crop)
+        self.device = next(model.parameters()).device
+        self.steps_per_epoch = -(-len(train) // config.batch)
+        self.steps = config.epochs * self.steps_per_epoch
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 3, H, W) uint8 RGB, (B, H, W) int64
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = epoch_order(self.config.seed, epoch, len(self.train))
+        chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
+        rng = np.random.default_rng([self.config.seed, step, 1])
+        views = [self._draw(int(room), rng) for room in chosen]
+        pairs = [augment_panorama(view.rgb, view.label, rng, self.augmentation) for view in views]
+        images = torch.stack([torch.from_numpy(rgb) for rgb, _ in pairs]).permute(0, 3, 1, 2)
+        return images, torch.stack([torch.from_numpy(label.astype(np.int64)) for _, label in pairs])
+
+    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        images, labels = (t.to(self.device) for t in batch)
+        return F.cross_entropy(self.model(images), labels, ignore_index=IGNORED), {}
+
+    def validate(self) -> dict[str, float]:
+        return all_scores(teacher_confusions(self.model, self.val))
+
+    def _draw(self, room: int, rng: np.random.Generator) -> Panorama:
+        """One of the room's panoramas; a room without any leaves its turn to the next one that has."""
+        while not len(views := self.train.refs[room].panoramas()):
+            room = (room + 1) % len(self.train)
+        return views[int(rng.integers(len(views)))]
+
+
+def teacher_confusions(model: Teacher, rooms: RoomSet) -> list[np.ndarray]:  # (K, K) int64 each, rows truth
+    """A confusion matrix a room that has panoramas, over their pixels; the model is in eval mode."""
+    confusions = []
+    for ref in rooms.refs:
+        if len(views := ref.panoramas()):
+            confusion = ConfusionMatrix(model.decoder.classes)
+            for view in views:
+                confusion.add(view.label, teacher_labels(model, view))
+            confusions.append(confusion.counts)
+    return confusions
+
+
+def teacher_labels(model: Teacher, view: Panorama) -> np.ndarray:  # (H, 2H) uint8
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        logits = model(panorama_tensor(view).to(device))
+    return logits.argmax(dim=1)[0].to("cpu", torch.uint8).numpy()
+
+
+def load_teacher(artifact: ArtifactReader) -> Teacher:
+    """The trained teacher of a finished artifact, in eval mode."""
+    card = read_teacher_card(artifact)
+    size = (card.height, 2 * card.height)
+    model = build_teacher(card.backbone, len(card.classes), card.decoder, size, card.patch)
+    load_weights(model, load_file(artifact.path("teacher.safetensors")))
+    model.normalization = card.normalization
+    return model.eval()
+
+
+def read_teacher_card(artifact: ArtifactReader) -> TeacherCard:
+    values = read_json(artifact, "teacher.json")
+    mean, std = (tuple(values["normalization"][name]) for name in Normalization._fields)
+    return TeacherCard(**values | {"classes": tuple(values["classes"]), "normalization": Normalization(mean, std)})
+
+
+def panorama_tensor(view: Panorama) -> torch.Tensor:  # (1, 3, H, 2H) uint8 RGB, as ``Teacher`` takes it
+    return torch.from_numpy(view.rgb.copy()).permute(2, 0, 1)[None]
+
+
+def panorama_height(rooms: RoomSet) -> int:
+    """Of the first panorama, in pixels; raises UserError where no room has one."""
+    for ref in rooms.refs:
+        for view in ref.panoramas()[:1]:
+            return view.label.shape[0]
+    raise UserError("no room of the train split has a panorama; expected one at least (render.panoramas_per_room)")
+
+
+def _train(task: TeacherTask, config: TeacherConfig, ctx: StageContext) -> FitResult:
+    return fit(
         task,
-        _optimizer(model, config),
+        _optimizer(task.model, config),
         poly_lr(config.lr, task.steps, 0.9),
         FitConfig(
             steps=task.steps,
@@ -47,86 +178,9 @@ def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
         progress=ctx.progress,
         title="teacher",
     )
-    path = ctx.work_dir / "teacher.safetensors"
-    save_file(result.best_state, path)
-    ctx.outputs.add("teacher.safetensors", path)
-    add_json(ctx, "teacher.json", card)
-    add_json(ctx, "history.json", result.history)
-    return {"val_miou": result.best_score}
-
-
-class TeacherTask:
-    """Batches of augmented panoramas, plain cross entropy, mIoU over the validation panoramas."""
-
-    def __init__(self, model: Teacher, train: RoomSet, val: RoomSet, config: TeacherConfig) -> None:
-        self.model, self.train, self.val, self.config = model, train, val, config
-        self.device = next(model.parameters()).device
-        self.steps_per_epoch = -(-len(train) // config.batch)
-        self.steps = config.epochs * self.steps_per_epoch
-
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 3, H, W) float32, (B, H, W) int64
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = epoch_order(self.config.seed, epoch, len(self.train))
-        chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
-        rng = np.random.default_rng([self.config.seed, step, 1])
-        views = [_draw(self.train.refs[i].panoramas(), rng) for i in chosen]
-        pairs = [augment_panorama(view.rgb, view.label, rng) for view in views]
-        images = normalise_panorama(torch.stack([torch.from_numpy(rgb) for rgb, _ in pairs]))
-        labels = torch.stack([torch.from_numpy(label.astype(np.int64)) for _, label in pairs])
-        return images, labels
-
-    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-        images, labels = (t.to(self.device) for t in batch)
-        loss = F.cross_entropy(self.model(images), labels)
-        return loss, {}
-
-    def validate(self) -> dict[str, float]:
-        return all_scores(teacher_confusions(self.model, self.val))
-
-
-def teacher_confusions(model: Teacher, rooms: RoomSet) -> list[np.ndarray]:  # (K, K) int64 each, rows truth
-    """A confusion matrix a room, over the pixels of its panoramas; the model is in eval mode."""
-    confusions = []
-    for ref in rooms.refs:
-        confusion = ConfusionMatrix()
-        for view in ref.panoramas():
-            confusion.add(view.label, teacher_labels(model, view))
-        confusions.append(confusion.counts)
-    return confusions
-
-
-def teacher_labels(model: Teacher, view: Panorama) -> np.ndarray:  # (H, 2H) uint8
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        logits = model(panorama_tensor(view).to(device))
-    return logits.argmax(dim=1)[0].to("cpu", torch.uint8).numpy()
-
-
-def load_teacher(artifact: ArtifactReader) -> Teacher:
-    """The trained teacher of a finished artifact, in eval mode."""
-    card = read_json(artifact, "teacher.json")
-    model = build_teacher(
-        card["backbone"], card["classes"], image_size=(card["height"], 2 * card["height"]), patch=card["patch"]
-    )
-    model.load_state_dict(load_file(artifact.path("teacher.safetensors")))
-    return model.eval()
-
-
-def panorama_tensor(view: Panorama) -> torch.Tensor:  # (1, 3, H, 2H) float32 in [-1, 1]
-    return normalise_panorama(torch.from_numpy(view.rgb.copy())[None])
-
-
-def _draw(views: tuple[Panorama, ...], rng: np.random.Generator) -> Panorama:
-    return views[int(rng.integers(len(views)))]
 
 
 def _optimizer(model: Teacher, config: TeacherConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
-
-
-def _start_from_imagenet(model: Teacher, config: TeacherConfig) -> None:
-    from roomseg.models.timm_weights import fetch_imagenet21k, load_timm_encoder  # timm loads slowly
-
-    load_timm_encoder(model, fetch_imagenet21k(config.backbone))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from roomseg.labels import CLASS_NAMES
+from roomseg.labels import PANOROOMS3D
 from roomseg.models.student import build_student
 from roomseg.runtime.tracking import MlflowRegistry, StageRun, open_tracking
 from roomseg.runtime.tracking.registry import folder_digest
@@ -18,7 +18,13 @@ from roomseg.runtime.tracking.registry import folder_digest
 def model_dir(folder: Path, seed: int) -> Path:
     folder.mkdir()
     save_file(build_student("T", seed=seed).state_dict(), folder / "model.safetensors")
-    description = {"variant": "T", "classes": list(CLASS_NAMES), "skip": True, "voxel_m": 0.04, "truncation_voxels": 5}
+    description = {
+        "network": "T",
+        "classes": list(PANOROOMS3D.names),
+        "skip": True,
+        "voxel_m": 0.04,
+        "truncation_voxels": 5,
+    }
     (folder / "model.json").write_text(json.dumps(description))
     return folder
 

@@ -9,23 +9,22 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from roomseg.models.student import build_student
+from roomseg.models.networks import as_network, build_network
+from roomseg.models.weights import load_weights
 
 
 class ServedModel:
     def __init__(self, model_dir: Path) -> None:
         description = json.loads((model_dir / "model.json").read_text())
-        self._student = build_student(
-            description["variant"], classes=len(description["classes"]), skip=description["skip"]
-        )
-        self._student.load_state_dict(load_file(model_dir / "model.safetensors"))
-        self._student.eval()
+        self._model = build_network(description["network"], len(description["classes"]), skip=description["skip"])
+        load_weights(self._model, load_file(model_dir / "model.safetensors"))
+        self._model.eval()
 
     @torch.inference_mode()
     def predict(self, model_input: np.ndarray) -> np.ndarray:
         """(4, X, Y, Z) float32, as ``data.rooms.network_input`` gives it, to labels (X, Y, Z) uint8."""
         volume = torch.from_numpy(np.ascontiguousarray(model_input, dtype=np.float32))[None]  # (1, 4, X, Y, Z)
-        return self._student.predict(volume).to(torch.uint8).reshape(model_input.shape[1:]).numpy()
+        return as_network(self._model).predict(volume).to(torch.uint8).reshape(model_input.shape[1:]).numpy()
 
 
 def _load_pyfunc(path: str) -> ServedModel:

@@ -1,0 +1,65 @@
+"""What all benchmarks share: clocks that measure two rivals in turns, the table, the JSON file and the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, and how it stands to a named peer measured in the same run."""
+
+    name: str
+    value: float
+    unit: str
+    peer: str = ""  # what it is compared with; "" = nothing
+    ratio: float | None = None  # how many times better than the peer: for times, the peer's / ours
+
+
+def parse_arguments(description: str | None) -> argparse.Namespace:
+    """``quick`` (bool) and ``json`` (Path or None) of the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller: ends within a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
+    return parser.parse_args()
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    width = max((len(row.name) for row in rows), default=0) + 2
+    print(f"{'':{width}}{'ours':>12} {'unit':<14}{'ratio':>9}  peer")
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}x"
+        print(f"{row.name:{width}}{row.value:12.4g} {row.unit:<14}{ratio:>9}  {row.peer}")
+
+
+def write_json(rows: Sequence[Row], path: Path) -> None:
+    """A list of {name, value, unit, peer, ratio}."""
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def median_s(work: Callable[[], object], repeats: int) -> float:
+    """The median time of a call; one more before it compiles and touches memory."""
+    work()
+    return statistics.median(seconds(work) for _ in range(repeats))
+
+
+def interleaved_medians(
+    ours: Callable[[], object], peer: Callable[[], object], repeats: int
+) -> tuple[float, float]:  # seconds of ours and of the peer
+    """Median times of two calls made in turns, so that other load on the machine strikes both."""
+    ours(), peer()
+    pairs = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
