@@ -1,13 +1,9 @@
 #!/usr/bin/env python
 """The pipeline: its arrows, and the three ways to use it: run it here, compile it, or send it to a cluster."""
 
-import json
 import tempfile
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,30 +13,33 @@ from kfp import compiler, dsl
 
 from components.distill import distill as distill_stage
 from components.evaluate import evaluate as evaluate_stage
+from components.finish import finish as finish_stage
 from components.pretrain import pretrain as pretrain_stage
 from components.register import register as register_stage
 from components.render import render as render_stage
+from components.render_part import render_part as render_part_stage
 from components.teacher import teacher as teacher_stage
-from roomseg import __version__
+from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
 from roomseg.config import SECTIONS, PipelineConfig, override
 from roomseg.errors import UsageError, UserError
 from roomseg.profiles import profile as profile_of
-
-RENDER_IMAGE = f"ghcr.io/roomseg/render:{__version__}"
-TRAIN_IMAGE = f"ghcr.io/roomseg/train:{__version__}"
-
+from submission.client import Kfp
+from submission.plan import describe_submission
+from submission.pods import place
+from submission.watch import watch
 
 # The DAG
 
 
-def build_pipeline(config: PipelineConfig, store: str, tracking_uri: str, run_id: str) -> Callable[..., object]:
-    """The KFP pipeline with this configuration as its parameters' defaults; each section is a JSON string."""
-    render_op = _component(render_stage, RENDER_IMAGE)
-    teacher_op = _component(teacher_stage, TRAIN_IMAGE)
-    pretrain_op = _component(pretrain_stage, TRAIN_IMAGE)
-    distill_op = _component(distill_stage, TRAIN_IMAGE)
-    evaluate_op = _component(evaluate_stage, TRAIN_IMAGE)
-    register_op = _component(register_stage, TRAIN_IMAGE)
+def build_pipeline(
+    config: PipelineConfig, cluster: ClusterConfig | None, store: str, tracking_uri: str, run_id: str
+) -> Callable[..., object]:
+    """The KFP pipeline with this configuration as its parameters' defaults; each section is a JSON string.
+
+    Without a cluster there are no pods: stages run as they are, and ``render`` uses all cores in one process group.
+    """
+    ops = _Components(cluster)
+    shards = cluster.render if cluster else FanOut(shards=1)
     sections = {name: config.section(name).model_dump_json() for name in SECTIONS}
 
     @dsl.pipeline(name="roomseg", description="Indoor 3D semantic segmentation by 2D-to-3D panoramic distillation")
@@ -56,31 +55,65 @@ def build_pipeline(config: PipelineConfig, store: str, tracking_uri: str, run_id
         register: str = sections["register"],
     ) -> None:
         where = {"store": store, "tracking_uri": tracking_uri, "run_id": run_id}
-        rooms = render_op(config=render, **where).outputs["rooms"]
-        segmenter = _on_gpu(teacher_op(config=teacher, rooms=rooms, **where)).outputs["segmenter"]
-        pretrained = _on_gpu(pretrain_op(config=pretrain, rooms=rooms, **where)).outputs["pretrained"]
-        distilled = _on_gpu(
-            distill_op(config=distill, rooms=rooms, teacher=segmenter, pretrained=pretrained, **where)
-        ).outputs["distilled"]
-        models = {"teacher": segmenter, "pretrained": pretrained, "distilled": distilled}
-        for name in config.evaluate.baselines:
-            section = config.pretrain.for_baseline(name).model_dump_json()
-            task = _on_gpu(pretrain_op(config=section, rooms=rooms, **where)).set_display_name(f"pretrain-{name}")
-            models[f"baseline_{name}"] = task.outputs["pretrained"]
-        evaluation = _on_gpu(evaluate_op(config=evaluate, rooms=rooms, **models, **where)).outputs["evaluation"]
-        register_op(config=register, distilled=distilled, evaluation=evaluation, **where)
+        with dsl.ExitHandler(ops.finish(store=store, run_id=run_id), name="roomseg"):
+            rooms = render_in_parts(ops, shards, config=render, **where)
+            segmenter = ops.teacher(config=teacher, rooms=rooms, **where).outputs["segmenter"]
+            pretrained = ops.pretrain(config=pretrain, rooms=rooms, **where).outputs["pretrained"]
+            both = {"teacher": segmenter, "pretrained": pretrained}
+            distilled = ops.distill(config=distill, rooms=rooms, **both, **where).outputs["distilled"]
+            baselines = pretrain_baselines(ops, config, rooms=rooms, **where)
+            models = {**both, "distilled": distilled, **baselines}
+            evaluation = ops.evaluate(config=evaluate, rooms=rooms, **models, **where).outputs["evaluation"]
+            ops.register(config=register, distilled=distilled, evaluation=evaluation, **where)
 
     return roomseg
 
 
-def _component(stage: Callable, image: str) -> Callable[..., dsl.PipelineTask]:
-    component = dsl.component(stage, base_image=image, install_kfp_package=False)
-    # KFP's own cache is off: run_stage knows what is complete (docs/decisions.md).
-    return lambda **ports: component(**ports).set_caching_options(False)
+class _Components:
+    """Each stage as a KFP component: its image, and its pod."""
+
+    def __init__(self, cluster: ClusterConfig | None) -> None:
+        self._cluster = cluster
+        images = cluster.images if cluster else Images()
+        self.render = self._component("render", render_stage, images.render)
+        self.render_part = self._component("render_part", render_part_stage, images.render)
+        self.teacher = self._component("teacher", teacher_stage, images.train)
+        self.pretrain = self._component("pretrain", pretrain_stage, images.train)
+        self.distill = self._component("distill", distill_stage, images.train)
+        self.evaluate = self._component("evaluate", evaluate_stage, images.train)
+        self.register = self._component("register", register_stage, images.train)
+        self.finish = self._component("finish", finish_stage, images.train)
+
+    def _component(self, name: str, stage: Callable, image: str) -> Callable[..., dsl.PipelineTask]:
+        component = dsl.component(stage, base_image=image, install_kfp_package=False)
+        pod = self._cluster.pod(name) if self._cluster else None
+
+        def task(**ports: object) -> dsl.PipelineTask:
+            # KFP's own cache is off: run_stage knows what is complete (docs/decisions.md).
+            made = component(**ports).set_caching_options(False)
+            return place(made, pod) if pod else made
+
+        return task
 
 
-def _on_gpu(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    return task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
+def render_in_parts(ops: _Components, fan_out: FanOut, **ports: object) -> object:
+    """The rooms: by one pod, or by several and collected."""
+    if fan_out.shards == 1:
+        return ops.render(**ports).outputs["rooms"]
+    shards = [f"{i}/{fan_out.shards}" for i in range(1, fan_out.shards + 1)]
+    with dsl.ParallelFor(shards, name="render-parts", parallelism=fan_out.parallelism) as shard:
+        part = ops.render_part(shard=shard, **ports).outputs["part"]
+    return ops.render(parts=dsl.Collected(part), **ports).outputs["rooms"]
+
+
+def pretrain_baselines(ops: _Components, config: PipelineConfig, **ports: object) -> dict[str, object]:
+    """The baselines of ``evaluate``: trained as the student is pretrained, side by side with it."""
+    trained = {}
+    for name in config.evaluate.baselines:
+        section = config.pretrain.for_baseline(name).model_dump_json()
+        task = ops.pretrain(config=section, **ports).set_display_name(f"pretrain-{name}")
+        trained[f"baseline_{name}"] = task.outputs["pretrained"]
+    return trained
 
 
 # Three ways to use it
@@ -101,7 +134,7 @@ def run_local(config: PipelineConfig, store: str, tracking_uri: str, verbose: bo
     # Images and accelerators are for the cluster; that the local runner leaves them aside is what we want.
     warnings.filterwarnings("ignore", module="kfp.local")
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
-    pipeline = build_pipeline(config, store, tracking_uri, config.run_id)
+    pipeline = build_pipeline(config, None, store, tracking_uri, config.run_id)
     with StageOutput(root / f"{config.run_id}.log", verbose) as output:
         try:
             pipeline()
@@ -110,70 +143,42 @@ def run_local(config: PipelineConfig, store: str, tracking_uri: str, verbose: bo
     print_summary(config, store, tracking_uri)
 
 
-def compile_to(package: Path, config: PipelineConfig, store: str, tracking_uri: str) -> None:
+def compile_to(package: Path, config: PipelineConfig, cluster: ClusterConfig, store: str, tracking_uri: str) -> None:
     if package.suffix not in (".yaml", ".yml"):
         raise UsageError(f"--compile {package}: expected a file that ends in .yaml")
-    pipeline = build_pipeline(config, store, tracking_uri, config.profile)
+    pipeline = build_pipeline(config, cluster, store, tracking_uri, config.profile)
     try:
         compiler.Compiler().compile(pipeline, str(package))
     except OSError as error:
         raise UserError(f"--compile {package}: {error.strerror}") from None
 
 
-@dataclass(frozen=True)
-class SubmitTarget:
-    namespace: str | None
-    token: str | None
-    experiment: str
-    run_name: str | None
-
-
-def submit(config: PipelineConfig, store: str, tracking_uri: str, host: str, target: SubmitTarget) -> str:
-    """Upload the pipeline and start a run; returns the run's id."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
-    import kfp
-    from kfp_server_api.exceptions import ApiException
-
-    if "://" not in store:
-        raise UsageError(f"--submit with --store {store}: the cluster cannot see this folder; give s3://BUCKET/PREFIX")
-    check_server(host, target.token)
-    run_name = target.run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+def submit(
+    config: PipelineConfig, cluster: ClusterConfig, store: str, tracking_uri: str, run_name: str, follow: bool
+) -> None:
+    """Start a run on the cluster's KFP server; with ``follow``, wait until it ends."""
+    kfp = Kfp(cluster.kfp)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"roomseg-{config.profile}.yaml"
-        compiler.Compiler().compile(build_pipeline(config, store, tracking_uri, run_name), str(package))
-        try:
-            client = kfp.Client(host=host, namespace=target.namespace or "kubeflow", existing_token=target.token)
-            run = client.create_run_from_pipeline_package(
-                str(package),
-                run_name=run_name,
-                experiment_name=target.experiment,
-                namespace=target.namespace,
-            )
-        except ApiException as error:
-            raise UserError(f"--host {host}: {_refusal(error.status, error.reason)}") from None
-    return run.run_id
+        compiler.Compiler().compile(build_pipeline(config, cluster, store, tracking_uri, run_name), str(package))
+        run_id = kfp.start(package, run_name)
+    typer.echo(f"started run {run_id} ({run_name}) on {cluster.kfp.host or cluster.kfp.kubeconfig}")
+    if follow:
+        watch(kfp, run_id, typer.echo)
+        typer.echo(f"run {run_id} succeeded")
 
 
-def check_server(host: str, token: str | None) -> None:
-    """A look before KFP's client, which would try for half a minute; raises ``UserError``."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        request = urllib.request.Request(f"{host.rstrip('/')}/apis/v2beta1/healthz", headers=headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise UserError(f"--host {host}: {_refusal(error.code, error.reason)}") from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise UserError(f"--host {host}: no KFP server answers there ({reason})") from None
-    except ValueError:
-        raise UserError(f"--host {host}: what answers there is no KFP API server; give the URL of its API") from None
-
-
-def _refusal(status: int, reason: str) -> str:
-    if status in (401, 403):
-        return f"the server refused us ({status}); give a valid token by --token or KFP_TOKEN"
-    return f"the server answered {status} {reason}; is this the address of a KFP API server?"
+def check_submission(cluster: ClusterConfig, store: str, allow_tags: bool) -> None:
+    """What can be known to go wrong before anything is sent; raises ``UsageError``."""
+    if not cluster.kfp.host and not cluster.kfp.kubeconfig:
+        raise UsageError("--submit needs --host URL (or KFP_HOST, or --kubeconfig FILE): the address of the KFP API")
+    if "://" not in store:
+        raise UsageError(f"--submit with --store {store}: the cluster cannot see this folder; give s3://BUCKET/PREFIX")
+    if cluster.images.tags() and not allow_tags:
+        raise UsageError(
+            f"image {cluster.images.tags()[0]} is a tag, whose content may change: give NAME@sha256:... by "
+            "--render-image and --train-image or in the cluster's file, or say --allow-tags"
+        )
 
 
 # The command line
@@ -199,11 +204,33 @@ def main(
         str,
         typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server. Default: a database in the store's folder."),
     ] = "",
-    host: Annotated[str, typer.Option(envvar="KFP_HOST", help="URL of the KFP API, with --submit.")] = "",
+    cluster_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--cluster", envvar="ROOMSEG_CLUSTER", help="Server, images and pods. Default: ~/.config/roomseg.toml."
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(envvar="KFP_HOST", help="URL of the KFP API, with --submit.")] = None,
+    kubeconfig: Annotated[
+        str | None, typer.Option(envvar="KUBECONFIG", help="Instead of --host: reach KFP through the cluster's API.")
+    ] = None,
+    kube_context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
     namespace: Annotated[str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")] = None,
     token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token of the KFP API.")] = None,
-    experiment: Annotated[str, typer.Option(help="KFP experiment of the run.")] = "roomseg",
+    experiment: Annotated[
+        str | None, typer.Option(envvar="KFP_EXPERIMENT", help="KFP experiment of the run. Default: roomseg.")
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="Service account of the pods.")
+    ] = None,
+    render_image: Annotated[str | None, typer.Option(help="Image of render, as NAME@sha256:...")] = None,
+    train_image: Annotated[str | None, typer.Option(help="Image of the other stages, as NAME@sha256:...")] = None,
+    allow_tags: Annotated[bool, typer.Option("--allow-tags", help="Take images by a tag, which may change.")] = False,
     run_name: Annotated[str | None, typer.Option(help="Name of the run. Default: profile and time.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--watch", help="With --submit: follow the run, and end with its status.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --submit: only print what would be sent.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show all that KFP prints (it goes to a log anyway).")
     ] = False,
@@ -217,15 +244,28 @@ def main(
         raise UsageError("give one of --local, --compile FILE and --submit (see --help)")
     config = override(profile_of(profile), settings or [])
     if local:
-        run_local(config, store, tracking_uri, verbose)
-    elif compile_ is not None:
-        compile_to(compile_, config, store, tracking_uri)
-        typer.echo(f"wrote {compile_}")
-    elif not host:
-        raise UsageError("--submit needs --host URL (or KFP_HOST): the address of the KFP API")
-    else:
-        target = SubmitTarget(namespace, token, experiment, run_name)
-        typer.echo(f"started run {submit(config, store, tracking_uri, host, target)} on {host}")
+        return run_local(config, store, tracking_uri, verbose)
+    said = {
+        "kfp": {
+            "host": host,
+            "kubeconfig": None if host else kubeconfig,
+            "kube_context": kube_context,
+            "namespace": namespace,
+            "token": token,
+            "experiment": experiment,
+            "service_account": service_account,
+        },
+        "images": {"render": render_image, "train": train_image},
+    }
+    cluster = read_cluster(cluster_file).changed(said)
+    if compile_ is not None:
+        compile_to(compile_, config, cluster, store, tracking_uri)
+        return typer.echo(f"wrote {compile_}")
+    check_submission(cluster, store, allow_tags)
+    run_name = run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if dry_run:
+        return typer.echo(describe_submission(config, cluster, store, tracking_uri, run_name))
+    return submit(config, cluster, store, tracking_uri, run_name, follow)
 
 
 if __name__ == "__main__":

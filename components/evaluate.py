@@ -2,7 +2,7 @@
 
 from typing import Optional
 
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 
 def evaluate(
@@ -16,12 +16,14 @@ def evaluate(
     distilled: Input[Model],
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
+    confusion: Output[ClassificationMetrics],
+    report: Output[HTML],
     baseline_unet3d: Optional[Input[Model]] = None,
     baseline_sparse_unet: Optional[Input[Model]] = None,
     baseline_sparse_unet_large: Optional[Input[Model]] = None,
     baseline_vtunet: Optional[Input[Model]] = None,
 ) -> None:
-    from roomseg.runtime.component import run_component
+    from roomseg.runtime.component import run_component, show_evaluation
 
     inputs: dict[str, str] = {
         "rooms": rooms.path,
@@ -36,4 +38,5 @@ def evaluate(
         "baseline_vtunet": baseline_vtunet,
     }
     inputs |= {name: artifact.path for name, artifact in baselines.items() if artifact is not None}
-    run_component("evaluate", config, store, tracking_uri, run_id, inputs, evaluation.path, metrics)
+    manifest = run_component("evaluate", config, store, tracking_uri, run_id, inputs, evaluation.path, metrics)
+    show_evaluation(manifest, store, confusion, report.path)

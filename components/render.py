@@ -1,6 +1,8 @@
-"""render: scenes -> rooms with panoramas."""
+"""render: scenes -> rooms with panoramas. Takes over what ``render_part`` made, and makes what is missing."""
 
-from kfp.dsl import Dataset, Metrics, Output
+from typing import List, Optional
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
 
 def render(
@@ -10,6 +12,7 @@ def render(
     run_id: str,
     rooms: Output[Dataset],
     metrics: Output[Metrics],
+    parts: Optional[Input[List[Artifact]]] = None,  # what it waits for; the rooms are in the store
 ) -> None:
     from roomseg.runtime.component import run_component
 

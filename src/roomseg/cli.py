@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from roomseg.commands import data
-from roomseg.config import override
-from roomseg.errors import UsageError, UserError
+from roomseg.config import override, parse_shard
+from roomseg.errors import UserError
 from roomseg.profiles import profile as profile_of
 
 app = typer.Typer(
@@ -97,14 +97,6 @@ def render(
         shard=part,
         tracking_uri=tracking_uri or None,
     )
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(i, n) of ``i/n``; raises ``UsageError``."""
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise UsageError(f"--shard {text}: expected I/N with 1 <= I <= N, such as 1/4")
-    return int(i), int(n)
 
 
 for _stage in STAGE_HELP:

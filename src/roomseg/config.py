@@ -234,7 +234,15 @@ def parse_section(stage: str, text: str) -> Section:
     try:
         return SECTIONS[stage].model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"configuration of {stage}: {_first_line(error)}") from None
+        raise UsageError(f"configuration of {stage}: {error_line(error)}") from None
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of ``i/n``; raises ``UsageError``."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise UsageError(f"--shard {text}: expected I/N with 1 <= I <= N, such as 1/4")
+    return int(i), int(n)
 
 
 def override(config: PipelineConfig, settings: list[str]) -> PipelineConfig:
@@ -251,7 +259,7 @@ def override(config: PipelineConfig, settings: list[str]) -> PipelineConfig:
         try:
             SECTIONS[section].model_validate(values[section])
         except ValidationError as error:
-            raise UsageError(f"--set {setting}: {_first_line(error)}") from None
+            raise UsageError(f"--set {setting}: {error_line(error)}") from None
     return PipelineConfig.model_validate(values)
 
 
@@ -270,7 +278,7 @@ def _known(name: str, names: Any, message: str) -> None:
     raise UsageError(f"{message}; {hint}")
 
 
-def _first_line(error: ValidationError) -> str:
+def error_line(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     got = "" if first["type"] in ("missing", "value_error") else f" (got {first['input']!r})"

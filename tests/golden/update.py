@@ -5,6 +5,7 @@ from pathlib import Path
 from kfp import compiler
 
 from pipeline import build_pipeline
+from roomseg.cluster import ClusterConfig
 from roomseg.profiles import profile
 
 GOLDEN = Path(__file__).parent
@@ -13,7 +14,8 @@ PROFILES = ("demo", "paper")
 
 def compile_profile(name: str, path: Path) -> None:
     config = profile(name)
-    compiler.Compiler().compile(build_pipeline(config, "s3://bucket/prefix", "http://mlflow:5000", "golden"), str(path))
+    pipeline = build_pipeline(config, ClusterConfig(), "s3://bucket/prefix", "http://mlflow:5000", "golden")
+    compiler.Compiler().compile(pipeline, str(path))
 
 
 if __name__ == "__main__":

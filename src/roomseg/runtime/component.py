@@ -1,16 +1,23 @@
-"""What every KFP component calls: JSON and file paths in, ``run_stage``, a manifest and metrics out."""
+"""What the KFP components call: JSON and file paths in, ``run_stage``, a manifest and what the UI shows out."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from roomseg.config import parse_section
+from roomseg.config import parse_section, parse_shard
 from roomseg.errors import UserError
-from roomseg.runtime.manifest import Manifest
-from roomseg.runtime.stage import run_stage
+from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
+from roomseg.runtime.manifest import Manifest, manifest_key
+from roomseg.runtime.run_record import note_stage, summarise_run
+from roomseg.runtime.stage import run_shard, run_stage
+from roomseg.runtime.storage import open_store
+
+MAX_PAGE_BYTES = 20_000_000  # of a page that KFP's UI shows; it loads the whole page at once
 
 
 class MetricsPort(Protocol):
@@ -19,6 +26,14 @@ class MetricsPort(Protocol):
     path: str
 
     def log_metric(self, metric: str, value: float) -> None: ...
+
+
+class ConfusionPort(Protocol):
+    """``kfp.dsl.ClassificationMetrics``, as far as it is used here."""
+
+    path: str
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None: ...
 
 
 def run_component(
@@ -30,12 +45,12 @@ def run_component(
     inputs: Mapping[str, str],
     output: str,
     metrics: MetricsPort,
-) -> None:
+) -> Manifest:
     """Run a stage for KFP. ``config`` is its section as JSON; inputs and output are files that hold manifests.
 
     A ``UserError`` ends the process with one line and its exit code.
     """
-    try:
+    with _one_line(stage):
         manifest = run_stage(
             stage,
             parse_section(stage, config),
@@ -44,13 +59,56 @@ def run_component(
             run_id=run_id,
             tracking_uri=tracking_uri or None,
         )
-    except UserError as error:
-        print(f"roomseg {stage}: error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        note_stage(open_store(store), run_id, manifest)
     _write(Path(output), manifest.to_json())
     _write(Path(metrics.path), "{}")  # KFP takes an output without a file for a missing one
     for name, value in manifest.scores.items():
         metrics.log_metric(name, value)
+    return manifest
+
+
+def run_part(stage: str, config: str, store: str, tracking_uri: str, run_id: str, shard: str, output: str) -> None:
+    """Run the part ``I/N`` of a stage; ``output`` says only that it is done."""
+    with _one_line(stage):
+        run_shard(
+            stage,
+            parse_section(stage, config),
+            store=store,
+            inputs={},
+            run_id=run_id,
+            shard=parse_shard(shard),
+            tracking_uri=tracking_uri or None,
+        )
+    _write(Path(output), shard)
+
+
+def show_evaluation(manifest: Manifest, store: str, confusion: ConfusionPort, page: str) -> None:
+    """What KFP's UI shows of an evaluation: the confusion matrix, and the report as a page."""
+    with _one_line("evaluate"):
+        opened = open_store(store)
+        artifact = StoreArtifactReader(opened, manifest, cache_dir(opened))
+        matrix = json.loads(artifact.path("confusion.json").read_text())
+        report = artifact.path("report.html").read_bytes()
+    _write(Path(confusion.path), "{}")
+    confusion.log_confusion_matrix(matrix["classes"], matrix["voxels"])
+    where = f"{opened.url}/{manifest_key(manifest.stage, manifest.fingerprint)}"
+    elsewhere = f"<!doctype html><p>The report is too large to show here: report.html of {where}</p>"
+    _write(Path(page), report.decode() if len(report) <= MAX_PAGE_BYTES else elsewhere)
+
+
+def finish_run(store: str, run_id: str, state: str, error: str, output: str) -> None:
+    """The summary of a run into the store, and as Markdown into ``output``; however the run ended."""
+    with _one_line("finish"):
+        _write(Path(output), summarise_run(open_store(store), run_id, state, error))
+
+
+@contextmanager
+def _one_line(stage: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        print(f"roomseg {stage}: error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -38,7 +38,7 @@ PANORAMA_PICTURES = 2
 
 
 def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
-    """Score every model on the test rooms; writes ``scores.json``, ``report.html`` and ``hero.png``."""
+    """Score every model on the test rooms; writes ``scores.json``, ``confusion.json``, ``report.html``, a picture."""
     test = open_rooms(ctx.inputs["rooms"], "test")
     audit = read_json(ctx.inputs["rooms"], "audit.json")
     labels = label_set(read_card(ctx.inputs["distilled"]).labels)
@@ -50,7 +50,9 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         confusions[name] = [room_confusion(room, predict_room(model, room)) for room in rooms]
     models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
     teacher_2d = all_scores(teacher_confusions(teacher, test))
+    confusion = np.sum(confusions["distilled student"], axis=0)  # (K, K)
     add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
+    add_json(ctx, "confusion.json", {"classes": list(labels.names), "voxels": confusion.tolist()})
     last = networks["distilled student"]
     content = ReportContent(
         title="roomseg: evaluation",
@@ -58,7 +60,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         facts=report_facts(ctx, audit),
         teacher_2d=teacher_2d,
         models=models,
-        confusion=np.sum(confusions["distilled student"], axis=0),
+        confusion=confusion,
         rooms=[room_picture(last, room) for room in islice(test, config.pictured_rooms)],
         panoramas=[panorama_picture(teacher, last, room) for room in islice(test, PANORAMA_PICTURES)],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],

@@ -1,0 +1,158 @@
+"""Where the stages run in a Kubernetes cluster: server, images and pods. Nothing here changes what comes out.
+
+The values come from a TOML file, by default ``~/.config/roomseg.toml``; what it leaves out is as below::
+
+    [kfp]
+    host = "https://kfp.example.org"
+    namespace = "perception"
+
+    [images]
+    train = "registry.example.org/roomseg/train@sha256:..."
+
+    [pods.all]                      # every stage
+    secrets = [{name = "roomseg-s3", env = {access-key = "AWS_ACCESS_KEY_ID", secret-key = "AWS_SECRET_ACCESS_KEY"}}]
+
+    [pods.teacher]                  # one stage
+    gpus = 4
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+import roomseg
+from roomseg.config import Count, Positive, Section, error_line
+from roomseg.errors import UsageError
+
+DEFAULT_FILE = Path("~/.config/roomseg.toml")
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]  # Kubernetes's: 500m, 8, 16Gi
+TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "register", "finish")
+
+
+class KfpServer(Section):
+    """How to reach the KFP API: by its URL, with a token if it asks for one, or through a kubeconfig."""
+
+    host: str | None = None
+    token: str | None = Field(None, repr=False)
+    kubeconfig: str | None = None
+    kube_context: str | None = None  # null: the kubeconfig's current one
+    kfp_namespace: str = "kubeflow"  # where the server runs, for kubeconfig
+    namespace: str | None = None  # of the run; null: the server has no users of its own
+    experiment: str = "roomseg"
+    service_account: str | None = None  # of the pods; null: the server's default
+
+
+class Images(Section):
+    render: str = f"ghcr.io/roomseg/render:{roomseg.__version__}"
+    train: str = f"ghcr.io/roomseg/train:{roomseg.__version__}"
+
+    def tags(self) -> list[str]:
+        """Those whose content may change: not by digest."""
+        return [image for image in (self.render, self.train) if not re.search(r"@sha256:[0-9a-f]{64}$", image)]
+
+
+class FanOut(Section):
+    shards: Positive = 16  # of render; 1: one pod does it all
+    parallelism: Positive = 8  # so many pods at a time
+
+
+class Toleration(Section):
+    key: str | None = None  # null: of every taint
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class SecretEnv(Section):
+    name: str  # of a Secret in the run's namespace
+    env: dict[str, str]  # key in it -> environment variable
+
+
+class Pod(Section):
+    """The pod of a stage. Requests equal limits: what a stage was measured with is what it gets."""
+
+    cpu: Quantity = "4"
+    memory: Quantity = "16Gi"
+    gpus: Count = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    node_selector: dict[str, str] = Field({})
+    tolerations: tuple[Toleration, ...] = ()
+    labels: dict[str, str] = Field({})
+    env: dict[str, str] = Field({})
+    secrets: tuple[SecretEnv, ...] = ()  # none where the service account has a role of its own (IRSA)
+    scratch: Quantity = "50Gi"  # for the cache of the store
+    scratch_class: str | None = None  # storage class of an ephemeral volume for it; null: the node's own disk
+    shm: Quantity | None = None  # /dev/shm, in memory; counts towards ``memory``
+    retries: Count = 5
+
+
+_GPU_TAINT = Toleration(key="nvidia.com/gpu", effect="NoSchedule")
+_GPU = {"cpu": "8", "memory": "32Gi", "gpus": 1, "shm": "8Gi", "tolerations": (_GPU_TAINT,)}
+_SMALL = {"cpu": "1", "memory": "4Gi", "scratch": "5Gi"}
+_PODS: dict[str, dict[str, Any]] = {
+    "render": {"cpu": "8", "memory": "16Gi"},
+    "render_part": {"cpu": "8", "memory": "16Gi"},
+    "teacher": _GPU,
+    "pretrain": _GPU,
+    "distill": _GPU,
+    "evaluate": _GPU,
+    "register": _SMALL,
+    "finish": _SMALL,
+}
+
+
+class ClusterConfig(Section):
+    kfp: KfpServer = KfpServer()
+    images: Images = Images()
+    render: FanOut = FanOut()
+    pods: dict[str, dict[str, Any]] = Field({})  # "all" or a task -> fields of its Pod
+
+    @model_validator(mode="after")
+    def _pods_make_sense(self) -> Self:
+        unknown = set(self.pods) - {"all", *TASKS}
+        if unknown:
+            raise ValueError(f"pods.{min(unknown)}: expected all, {', '.join(TASKS)}")
+        for task in TASKS:
+            try:
+                self.pod(task)
+            except ValidationError as error:
+                raise ValueError(f"pods.{task}: {error_line(error)}") from None
+        return self
+
+    def changed(self, said: dict[str, dict[str, str | None]]) -> ClusterConfig:
+        """With other values in some tables: those of a command line. What is None was not said."""
+        values = self.model_dump()
+        for table, changes in said.items():
+            values[table].update({name: value for name, value in changes.items() if value is not None})
+        return ClusterConfig.model_validate(values)
+
+    def pod(self, task: str) -> Pod:
+        """The defaults of a task, changed by ``pods.all``, then by its own table; tables in them are joined."""
+        values = dict(_PODS[task])
+        for changes in (self.pods.get("all", {}), self.pods.get(task, {})):
+            for name, value in changes.items():
+                both = isinstance(value, dict) and isinstance(values.get(name), dict)
+                values[name] = {**values[name], **value} if both else value
+        return Pod.model_validate(values)
+
+
+def read_cluster(path: Path | None) -> ClusterConfig:
+    """The cluster's file; without a path ``DEFAULT_FILE`` if it is there, else the defaults. Raises ``UsageError``."""
+    chosen = path or DEFAULT_FILE.expanduser()
+    if path is None and not chosen.exists():
+        return ClusterConfig()
+    try:
+        values = tomllib.loads(chosen.read_text())
+    except OSError as error:
+        raise UsageError(f"{chosen}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{chosen} is no valid TOML: {error}") from None
+    try:
+        return ClusterConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{chosen}: {error_line(error)}") from None

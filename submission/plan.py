@@ -1,0 +1,59 @@
+"""What ``--submit`` is about to send, for a person to read."""
+
+from __future__ import annotations
+
+from roomseg.cluster import TASKS, ClusterConfig, Pod
+from roomseg.config import SECTIONS, PipelineConfig
+
+COLUMNS = ("task", "pods", "cpu", "memory", "GPUs", "scratch", "/dev/shm", "retries", "node", "secrets")
+
+
+def describe_submission(
+    config: PipelineConfig, cluster: ClusterConfig, store: str, tracking_uri: str, run_name: str
+) -> str:
+    kfp = cluster.kfp
+    facts = {
+        "server": kfp.host or f"that of {kfp.kubeconfig}",
+        "namespace": kfp.namespace or "the server's own",
+        "experiment": kfp.experiment,
+        "run": run_name,
+        "account": kfp.service_account or "the server's default",
+        "store": store,
+        "MLflow": tracking_uri or "MLFLOW_TRACKING_URI of the pods",
+        "render": cluster.images.render,
+        "train": cluster.images.train,
+    }
+    lines = [f"{name:<11}{value}" for name, value in facts.items()]
+    lines += ["", *_aligned([COLUMNS, *_pods(cluster)]), ""]
+    lines += [f"{name:<11}{config.section(name).model_dump_json()}" for name in SECTIONS]
+    return "\n".join(lines)
+
+
+def _pods(cluster: ClusterConfig) -> list[tuple[str, ...]]:
+    tasks = [task for task in TASKS if task != "render_part" or cluster.render.shards > 1]
+    return [(task, _count(cluster, task), *_row(cluster.pod(task))) for task in tasks]
+
+
+def _count(cluster: ClusterConfig, task: str) -> str:
+    fan_out = cluster.render
+    return f"{fan_out.shards}, {fan_out.parallelism} at a time" if task == "render_part" else "1"
+
+
+def _row(pod: Pod) -> tuple[str, ...]:
+    node = ", ".join(f"{key}={value}" for key, value in pod.node_selector.items())
+    secrets = ", ".join(secret.name for secret in pod.secrets)
+    return (
+        pod.cpu,
+        pod.memory,
+        str(pod.gpus),
+        pod.scratch,
+        pod.shm or "-",
+        str(pod.retries),
+        node or "-",
+        secrets or "-",
+    )
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
