@@ -1,0 +1,107 @@
+"""Distillation from a panorama's pixels to the voxels that they see (paper, section 4), in three equal forms.
+
+All are tau^2 sum_p w_p KL(t_p || s_v(p)) / sum_p w_p over the pixels p that hit a voxel v(p), with
+t_p = softmax(teacher / tau) and s_v = softmax(student / tau). ``dense``: pixel by pixel, the readable form.
+``gathered``: what does not change in training, the teacher's share, is found once. ``collapsed``: many pixels hit one
+voxel, and the student is in the sum linearly through log s_v, so all that a voxel needs of its pixels is
+T_v = sum_{p in v} w_p t_p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def dense_distillation(
+    student_logits: Tensor,  # (P, K), of the voxel that each pixel hits
+    teacher_logits: Tensor,  # (P, K)
+    tau: float,
+    weights: Tensor,  # (P,), 0 for a pixel that hits nothing
+) -> Tensor:
+    """The loss pixel by pixel: the readable form."""
+    log_teacher = F.log_softmax(teacher_logits / tau, dim=1)
+    log_student = F.log_softmax(student_logits / tau, dim=1)
+    divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(1)  # (P,)
+    return tau**2 * (weights * divergence).sum() / weights.sum()
+
+
+@dataclass(frozen=True)
+class GatheredTeacher:
+    """A panorama's teacher at the P pixels that hit something; the weights of the pixels sum to 1."""
+
+    voxels: Tensor  # (V,) int64, flat as in hit_voxel, ascending
+    place: Tensor  # (P,) int64, the place in ``voxels`` of what each pixel sees
+    target: Tensor  # (P, K) float32: w_p t_p
+    constant: float  # sum_p w_p <t_p, log t_p>
+    weight: float  # sum of the pixels' weights as they were given
+
+
+def gather_teacher(
+    teacher_logits: Tensor,  # (K, h, w), coarse; resized bilinearly to the pixels
+    hit_voxel: Tensor,  # (H, W) int32, the flat voxel that each pixel sees or -1
+    tau: float,
+    pixel_weights: Tensor,  # (H, W), such as cos(phi) or ones
+) -> GatheredTeacher:
+    """The teacher's share of the loss, once a panorama. Raises ValueError if no pixel with a weight hits anything."""
+    seen = hit_voxel >= 0
+    weights = pixel_weights[seen]  # (P,)
+    total = float(weights.sum(dtype=torch.float64))
+    if not total > 0:
+        raise ValueError("no pixel of the panorama hits a voxel and has a weight; there is nothing to distil")
+    logits = F.interpolate(teacher_logits[None].float(), size=hit_voxel.shape, mode="bilinear", align_corners=False)
+    log_teacher = F.log_softmax(logits[0][:, seen].T / tau, dim=1)  # (P, K)
+    target = (weights / total).to(log_teacher.dtype)[:, None] * log_teacher.exp()
+    voxels, place = torch.unique(hit_voxel[seen].long(), return_inverse=True)
+    return GatheredTeacher(voxels, place, target, float((target * log_teacher).sum(dtype=torch.float64)), total)
+
+
+def gathered_distillation(student_logits: Tensor, gathered: GatheredTeacher, tau: float) -> Tensor:
+    """The same loss from the student's logits (V, K) at ``gathered.voxels``: one term a pixel."""
+    log_student = F.log_softmax(student_logits.index_select(0, gathered.place) / tau, dim=1)  # (P, K)
+    return tau**2 * (gathered.constant - (gathered.target * log_student).sum())
+
+
+@dataclass(frozen=True)
+class CollapsedTeacher:
+    """What the teacher says about a room from one panorama or several, voxel by voxel; their weights sum to 1."""
+
+    voxels: Tensor  # (V,) int64, flat as in hit_voxel, ascending
+    target: Tensor  # (V, K) float32: T_v; sums to 1 over everything
+    constant: float  # sum_p w_p <t_p, log t_p>
+    weight: float  # sum of the pixels' weights as they were given
+
+    def to(self, device: torch.device) -> CollapsedTeacher:
+        return CollapsedTeacher(self.voxels.to(device), self.target.to(device), self.constant, self.weight)
+
+
+def collapse_teacher(
+    teacher_logits: Tensor,  # (K, h, w), coarse; resized bilinearly to the pixels
+    hit_voxel: Tensor,  # (H, W) int32, the flat voxel that each pixel sees or -1
+    tau: float,
+    pixel_weights: Tensor,  # (H, W), such as cos(phi) or ones
+) -> CollapsedTeacher:
+    """Sum the teacher over the pixels of each voxel, once a panorama; raises ValueError as ``gather_teacher``."""
+    gathered = gather_teacher(teacher_logits, hit_voxel, tau, pixel_weights)
+    target = gathered.target.new_zeros(len(gathered.voxels), len(teacher_logits))
+    target.index_add_(0, gathered.place, gathered.target)
+    return CollapsedTeacher(gathered.voxels, target, gathered.constant, gathered.weight)
+
+
+def join_collapsed(views: Sequence[CollapsedTeacher]) -> CollapsedTeacher:
+    """Several panoramas of one room as one: every pixel of all of them weighs what it was given, over the sum."""
+    total = sum(view.weight for view in views)
+    voxels, place = torch.unique(torch.cat([view.voxels for view in views]), return_inverse=True)
+    targets = torch.cat([view.target * (view.weight / total) for view in views])
+    target = targets.new_zeros(len(voxels), targets.shape[1]).index_add_(0, place, targets)
+    return CollapsedTeacher(voxels, target, sum(view.constant * view.weight for view in views) / total, total)
+
+
+def collapsed_distillation(student_logits: Tensor, collapsed: CollapsedTeacher, tau: float) -> Tensor:
+    """The same loss from the student's logits (V, K) at ``collapsed.voxels``: one term a voxel."""
+    log_student = F.log_softmax(student_logits / tau, dim=1)
+    return tau**2 * (collapsed.constant - (collapsed.target * log_student).sum())
