@@ -18,7 +18,9 @@ def test_by_hand() -> None:
     assert Symmetry(turns=1).volume(plan)[..., 0].tolist() == [["b", "d", "f"], ["a", "c", "e"]]
     assert Symmetry(mirrored=True).volume(plan)[..., 0].tolist() == [["e", "f"], ["c", "d"], ["a", "b"]]
     assert Symmetry(1).point(np.array([2.0, 0.5, 0.0]), (3, 2, 1)).tolist() == [0.5, 2.0, 0.0]
-    assert len(ALL) == len({symmetry.volume(plan).tobytes() + str(symmetry.shape((3, 2, 1))).encode() for symmetry in ALL})
+    assert len(ALL) == len(
+        {symmetry.volume(plan).tobytes() + str(symmetry.shape((3, 2, 1))).encode() for symmetry in ALL}
+    )
 
 
 @given(SYMMETRIES, SIZES)

@@ -1,6 +1,6 @@
 """The eight ways to turn a room about the vertical by quarter turns and to mirror it, for volumes and panoramas alike.
 
-Axes X and Y come first in every array here; Z stays. All of it is exact: voxels and pixels are permuted, never resampled.
+Axes X and Y come first in every array here; Z stays. All is exact: voxels and pixels are permuted, never resampled.
 """
 
 from __future__ import annotations
