@@ -27,6 +27,7 @@ Precision = Literal["fp32", "bf16"]
 StudentVariant = Literal["T", "B", "M", "L"]
 BaselineName = Literal["unet3d", "sparse_unet", "sparse_unet_large", "vtunet"]
 NetworkName = StudentVariant | BaselineName
+Augment = Literal["yaw", "flip", "colour"]
 VTUNET_BLOCK = 128
 
 STARTS = ("random", "imagenet21k", "hub")  # of the teacher, besides files
@@ -166,20 +167,38 @@ class PretrainConfig(Section):
 
 
 class DistillConfig(Section):
-    iterations: Positive
+    iterations: Positive  # one room each
     validate_every: Positive
     lr: PositiveFloat
     tau: PositiveFloat
     weight: float = Field(1.0, ge=0)  # 0: the control arm, finetuning with cross entropy alone
     solid_angle: bool = False  # weight pixels by cos(phi)
+    views: Positive = 1  # the first so many panoramas of a room take part
+    views_per_step: Positive = 1  # drawn from them for each iteration
+    augment: tuple[Augment, ...] = ()  # of the room, its panoramas with it; yaw: by quarter turns
+    band_weight: float = Field(0.0, ge=0)  # of a second cross entropy, over the voxels near a surface
+    band_voxels: PositiveFloat = 1.5  # how near, on either side
+    lovasz_weight: float = Field(0.0, ge=0)  # of the Lovasz softmax over the same voxels
+    feature_weight: float = Field(0.0, ge=0)  # of 1 - cosine between the teacher's tokens and the student's features
+    ema_decay: Fraction = 0.0  # of an average of the weights, which is then what is validated and kept; 0: none
     drop_path: Fraction = 0.2
     void_weight: float = Field(1.0, gt=0, le=1)
     precision: Precision = "fp32"
-    min_hit_rate: float = Field(0.5, ge=0, le=1)  # panoramas that see less of the room than this are left out
+    max_voxels: Positive | None = None  # larger rooms are trained on in windows; null: as the free memory allows
+    on_bad_view: Literal["skip", "stop"] = "skip"  # what to do with panoramas that cannot be learnt from
+    min_hit_rate: float = Field(0.5, ge=0, le=1)  # of a panorama's rays
+    min_label_agreement: float = Field(0.5, ge=0, le=1)  # of its labels with those of the voxels that they see
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _enough_views(self) -> Self:
+        if self.views_per_step > self.views:
+            raise ValueError(f"views_per_step is {self.views_per_step}; expected {self.views} (views) at most")
+        return self
 
 
 class EvaluateConfig(Section):
+    average_symmetries: bool = False  # students: mean over quarter turns and mirror images, at eight times the cost
     baselines: tuple[BaselineName, ...] = ()  # each trained like the student, and compared in the same report
     bootstrap_samples: Positive = 1000
     pictured_rooms: Positive = 4

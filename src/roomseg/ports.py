@@ -34,6 +34,10 @@ class ArtifactReader(Protocol):
         """A local, verified copy of a file."""
         ...
 
+    def sha256(self, name: str) -> str:
+        """Of a file's content; it is not read for that. Raises ``KeyError`` for an unknown name."""
+        ...
+
 
 class ArtifactWriter(Protocol):
     """The artifact that a stage is making: what this attempt added, and what it found by ``in`` or ``path``.
@@ -60,6 +64,22 @@ class Checkpoints(Protocol):
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
         """The newest valid one; a corrupt one is passed over with a warning."""
+        ...
+
+
+class Cache(Protocol):
+    """Results that stages and runs share, in the store: what is not there is made, and put there for the others."""
+
+    def key(self, kind: str, parts: Mapping[str, Any], module: str) -> str:
+        """The name of a result: a digest of ``parts`` (JSON types) and of the code of ``module`` with its imports."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """None where nothing is, and, with a warning, where it is damaged."""
+        ...
+
+    def put(self, key: str, content: bytes) -> None:
+        """Durable on return; seen whole or not at all."""
         ...
 
 
@@ -102,6 +122,7 @@ class StageContext:
     inputs: Mapping[str, ArtifactReader]
     outputs: ArtifactWriter
     checkpoints: Checkpoints
+    cache: Cache
     tracker: Tracker
     progress: Progress
     registry: ModelRegistry

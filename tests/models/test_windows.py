@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomseg.models import memory
-from roomseg.models.student import build_student
+from roomseg.models.student import TRAINED_VOXEL_BYTES, VARIANTS, build_student, pad_with_empty
 from roomseg.models.windows import MULTIPLE, OVERLAP, SMALLEST, blended_coarse, window_sizes, window_starts
 from tests.models.volumes import randomise, room_like
 
@@ -82,3 +83,52 @@ def test_free_memory_obeys_the_container(tmp_path: Path, monkeypatch: pytest.Mon
     assert memory.free_bytes(torch.device("cpu")) == 48_576
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes(torch.device("cpu")) > 2**20
+
+
+def test_training_through_windows_has_the_gradients_of_windows_held_whole() -> None:
+    student = build_student("T", drop_path=0.0, seed=1)
+    x, labels = room_like((190, 60, 60), seed=2)
+    index = torch.randint(0, labels.numel(), (500,), generator=torch.Generator().manual_seed(0))
+
+    def gradients(features: torch.Tensor) -> list[torch.Tensor]:
+        coarse = student.class_logits(features)
+        loss = student.cross_entropy(coarse, x, labels) + student.logits_at(coarse, x, index).logsumexp(1).mean()
+        return list(torch.autograd.grad(loss, list(student.parameters())))
+
+    padded = pad_with_empty(x)
+    held = gradients(blended_coarse(student.features, padded, (128, 64, 64)))
+    for ours, theirs in zip(gradients(student.room_features(x, max_voxels=600_000)), held, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_a_room_that_fits_is_trained_whole_and_predicted_alike() -> None:
+    student = build_student("T", seed=1).eval()
+    x, _ = room_like((100, 64, 64), seed=2)
+    whole = student.class_logits(student.room_features(x))
+    torch.testing.assert_close(whole, student.coarse(pad_with_empty(x)))
+    large, _ = room_like((190, 60, 60), seed=3)
+    with torch.no_grad():
+        windowed = student.class_logits(student.room_features(large, max_voxels=600_000))
+        torch.testing.assert_close(windowed, student.room_coarse(large, max_voxels=600_000), atol=1e-5, rtol=1e-4)
+
+
+def test_windows_keep_less_for_the_backward_pass() -> None:
+    student = build_student("T", seed=1)
+    x, _ = room_like((384, 64, 64), seed=2)
+    whole, windowed = (kept_bytes(lambda n=n: student.room_features(x, max_voxels=n)) for n in (10**9, 600_000))
+    assert windowed < whole / 4
+    assert whole / x[0, 0].numel() < TRAINED_VOXEL_BYTES * VARIANTS["T"].activations
+
+
+def kept_bytes(forward: Callable[[], torch.Tensor]) -> int:
+    """Of the storages that a forward pass leaves for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return sum(kept.values())

@@ -24,6 +24,7 @@ from roomseg.models.teacher import build_teacher
 from roomseg.models.vit import NORMALIZATIONS
 from roomseg.ports import StageContext
 from roomseg.profiles import demo
+from roomseg.runtime.cache import StoreCache
 from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.outside import fetch_outside
 from roomseg.runtime.progress import open_progress
@@ -92,6 +93,7 @@ def run_in(folder: Path, config: TeacherConfig, rooms: FolderArtifact) -> tuple[
         inputs={"rooms": rooms},
         outputs=FolderWriter(folder / "artifact"),
         checkpoints=StoreCheckpoints(DirectoryStore(folder / "store"), "teacher", "mark", work, print),
+        cache=StoreCache(DirectoryStore(folder / "store"), folder / "cache", print),
         tracker=NoTracker(),
         progress=open_progress(),
         registry=None,  # type: ignore[arg-type]  # a teacher is never registered

@@ -6,11 +6,13 @@ the logits at an eighth of the resolution and lets ``upsampled.py`` answer what 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from roomseg.errors import UserError
 from roomseg.models import upsampled
@@ -21,6 +23,7 @@ from roomseg.models.windows import MULTIPLE, blended_coarse, window_sizes
 CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
 EMPTY = (-3.0, -1.0, -1.0, -1.0)  # the input's value where nothing is (data.rooms has the same, for numpy)
 VOXEL_BYTES_PER_CHANNEL = 1.3  # peak of a forward pass, a voxel and channel of the first stage (measured: 0.8 to 1.1)
+TRAINED_VOXEL_BYTES = 3.0  # of a step, a voxel and unit of ``Variant.activations`` (measured: 1.4 are kept)
 MEMORY_SHARE = 0.5  # of what is free
 
 
@@ -28,6 +31,11 @@ class Variant(NamedTuple):
     width: int
     depths: tuple[int, int]
     heads: tuple[int, int]
+
+    @property
+    def activations(self) -> float:
+        """Channels times blocks; a block of the second stage has an eighth of the tokens of twice the width."""
+        return self.width * (self.depths[0] + self.depths[1] / 4)
 
 
 VARIANTS = {  # paper, section 6
@@ -43,7 +51,7 @@ class Student(nn.Module):
 
     def __init__(self, variant: Variant, classes: int, skip: bool, drop_path: float) -> None:
         super().__init__()
-        self.classes, self.skip = classes, skip
+        self.variant, self.classes, self.skip = variant, classes, skip
         self.encoder = Encoder(variant, drop_path)
         self.decoder = Decoder(2 * variant.width, classes)
         self.apply(_initialise)
@@ -68,12 +76,34 @@ class Student(nn.Module):
         window = window_sizes(sizes, max_voxels)
         return self.coarse(padded) if window == sizes else blended_coarse(self.coarse, padded, window)
 
+    def room_features(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (1, 2 D, cells of the padded room)
+        """``features`` of a room of any size, to be trained through.
+
+        A room of more than ``max_voxels``, or of more than the free memory takes, goes in overlapping windows, blended
+        as in ``room_coarse``; each is computed again in the backward pass, so one window's activations are held.
+        """
+        padded = pad_with_empty(x)
+        if max_voxels is None:
+            max_voxels = int(MEMORY_SHARE * free_bytes(x.device) / (TRAINED_VOXEL_BYTES * self.variant.activations))
+        sizes = (padded.shape[2], padded.shape[3], padded.shape[4])
+        window = window_sizes(sizes, max_voxels)
+        if window == sizes:
+            return self.features(padded)
+        return blended_coarse(partial(checkpoint, self.features, use_reentrant=False), padded, window)
+
     def loss(self, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:
         """The mean cross entropy of x (B, 4, X, Y, Z) against labels (B, X, Y, Z), see ``cross_entropy``."""
         return self.cross_entropy(self.coarse(pad_with_empty(x)), x, labels, void_weight)
 
     def coarse(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X/8, Y/8, Z/8) float
         """Class logits at an eighth of the resolution, through the logits' half of ``output`` but for its bias.
+
+        Raises ValueError as ``features``.
+        """
+        return self.class_logits(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, 2 D, X/8, Y/8, Z/8)
+        """What the encoder says of each cell of 8^3 voxels.
 
         Raises ValueError unless X, Y and Z are multiples of 64 (see ``pad_with_empty``).
         """
@@ -82,8 +112,13 @@ class Student(nn.Module):
                 f"got an input of shape {tuple(x.shape)}; expected (B, 4, X, Y, Z), multiples of {MULTIPLE}"
             )
         tokens, sizes = self.encoder(x)  # (B, N, 2 D)
+        return tokens.transpose(1, 2).unflatten(2, sizes)
+
+    def class_logits(self, features: Tensor) -> Tensor:  # (B, 2 D, cells) -> (B, K, cells)
+        """``coarse`` from ``features``; both are linear in them, so blended features give blended logits."""
+        tokens = features.flatten(2).transpose(1, 2)  # (B, N, 2 D)
         logits = F.linear(self.decoder.head(tokens), self.output.weight[:, : self.classes])
-        return logits.to(x.dtype).transpose(1, 2).unflatten(2, sizes).contiguous()
+        return logits.to(self.output.weight.dtype).transpose(1, 2).unflatten(2, features.shape[2:]).contiguous()
 
     def logits_at(self, coarse: Tensor, x: Tensor, index: Tensor) -> Tensor:  # (N, K)
         """Logits of chosen voxels of one room: ``index`` (N,) flat in the C order of ``x``, not padded, or (N, 3)."""

@@ -159,6 +159,9 @@ class StoreArtifactReader:
         """Raises ``KeyError`` for an unknown name, ``UserError`` for a file that is damaged or gone."""
         return self._files.path(self._table.find(name))
 
+    def sha256(self, name: str) -> str:
+        return self._table.find(name).sha256
+
 
 class _LocalFiles:
     """Verified local files: in place from a directory, else from a cache folder that all stages and runs share.

@@ -44,7 +44,16 @@ def code_digest(stage: str, package: Path = _PACKAGE) -> str:
 
     Comments, docstrings and layout do not count, so mending a text does not make hours of training run again.
     """
-    start = package / "stages" / f"{stage}.py"
+    return _digest_from(package / "stages" / f"{stage}.py", package)
+
+
+def module_digest(module: str) -> str:
+    """The same over a module such as ``roomseg.geometry.projection`` and what it imports."""
+    *above, name = module.split(".")[1:]
+    return _digest_from(_PACKAGE.joinpath(*above, f"{name}.py"), _PACKAGE)
+
+
+def _digest_from(start: Path, package: Path) -> str:
     seen: set[Path] = set()
     waiting = [start]
     while waiting:

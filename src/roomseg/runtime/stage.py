@@ -16,6 +16,7 @@ from roomseg.config import BaselineName, PipelineConfig, PretrainConfig, Section
 from roomseg.errors import UsageError, UserError
 from roomseg.ports import Progress, StageContext
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter, cache_dir
+from roomseg.runtime.cache import StoreCache
 from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.fingerprint import code_digest, fingerprint
 from roomseg.runtime.manifest import Manifest, Origin, manifest_key, read_manifest
@@ -214,6 +215,7 @@ def _context(
         inputs={name: StoreArtifactReader(job.store, manifest, cache) for name, manifest in job.inputs.items()},
         outputs=writer,
         checkpoints=checkpoints,
+        cache=StoreCache(job.store, cache, job.say),
         tracker=run,
         progress=job.progress,
         registry=registry,

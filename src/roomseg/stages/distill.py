@@ -1,44 +1,48 @@
 """distill: room by room, the teacher's class distributions go into the student (paper, section 4).
 
-What does not change in training is found once a room before it: the pixel -> voxel map of its panorama, and the
-frozen teacher's coarse logits. Each step then needs the student's logits at the voxels that are hit, and no others.
+What does not change in training is found once a viewpoint and kept in the store (``distillation/views.py``): the pixel
+-> voxel map of its panorama, and the frozen teacher's coarse logits. Each step (``distillation/task.py``) then needs
+the student's logits at the voxels that are hit, and no others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
 
-import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from roomseg.config import DistillConfig
-from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
-from roomseg.data.rooms import Panorama, Room
+from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.errors import UserError
-from roomseg.geometry.equirect import solid_angle_weights
-from roomseg.geometry.projection import HitMap, panorama_hits
-from roomseg.losses import CollapsedTeacher, collapse_teacher, collapsed_distillation
-from roomseg.metrics import all_scores
-from roomseg.models.student import Student, pad_with_empty
-from roomseg.models.teacher import Teacher
-from roomseg.ports import Progress, StageContext
-from roomseg.stages.networks import add_network, load_student, network_confusions, read_card, room_tensor
-from roomseg.stages.teacher import load_teacher, panorama_tensor
+from roomseg.ports import StageContext
+from roomseg.stages.distillation.student import DistilledStudent
+from roomseg.stages.distillation.task import DistillTask
+from roomseg.stages.distillation.views import LeftOut, RoomViews, TeacherOf, UsableRoom
+from roomseg.stages.networks import NetworkCard, add_network, load_student, read_card
+from roomseg.stages.outputs import add_json
+from roomseg.stages.teacher import TeacherCard, read_teacher_card
 from roomseg.training import FitConfig, constant_lr, fit, training_device
 
 
 def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
-    """Train; returns the best mIoU over the voxels of the validation rooms."""
+    """Train; returns the best mIoU over the voxels of the validation rooms, and how much was left out.
+
+    Writes the best network (``model.safetensors``), the last one, and the viewpoints that were left out.
+    """
     train, val = open_rooms(ctx.inputs["rooms"], "train"), open_rooms(ctx.inputs["rooms"], "val")
-    device = training_device()
-    teacher = load_teacher(ctx.inputs["teacher"]).to(device)
-    views = RoomViews(train, ctx.work_dir / "views")
-    chosen = views.prepare(teacher, config.min_hit_rate, ctx.progress)
-    model = load_student(ctx.inputs["pretrained"], config.drop_path).to(device)
+    card = read_card(ctx.inputs["pretrained"])
+    check_classes(train, read_teacher_card(ctx.inputs["teacher"]), card)
+    views = RoomViews(train, TeacherOf(ctx.inputs["teacher"]), ctx.cache, config)
+    usable, left_out = views.prepare(ctx.progress)
+    say_left_out(ctx, left_out)
+    model = start_student(config, ctx, views, usable[0])
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr)
+    model.follow(optimizer)
     result = fit(
-        DistillTask(model, train, val, views, chosen, config),
-        torch.optim.Adam(model.parameters(), config.lr),
+        DistillTask(model, train, val, views, usable, config),
+        optimizer,
         constant_lr(config.lr),
         FitConfig(
             steps=config.iterations,
@@ -51,121 +55,45 @@ def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
         progress=ctx.progress,
         title="distill",
     )
-    add_network(ctx, read_card(ctx.inputs["pretrained"]), result.best_state, result.history)
-    return {"val_miou": result.best_score, "rooms_left_out": float(len(train) - len(chosen))}
+    add_network(ctx, card, model.kept(result.best_state), result.history)
+    add_last(ctx, model.kept(result.last_state))
+    return {
+        "val_miou": result.best_score,
+        "rooms_left_out": float(len(train) - len(usable)),
+        "views_left_out": float(len(left_out)),
+    }
 
 
-@dataclass(frozen=True)
-class RoomView:
-    """One panorama of a room as distillation needs it."""
+def start_student(config: DistillConfig, ctx: StageContext, views: RoomViews, first: UsableRoom) -> DistilledStudent:
+    """The pretrained student on the training device, with the head and the average that the configuration asks for."""
+    student = load_student(ctx.inputs["pretrained"], config.drop_path)
+    features = views.read(first.place, first.views[0]).features
+    width = None if features is None else len(features)
+    return DistilledStudent(student, width, config.ema_decay, config.seed).to(training_device())
 
-    voxel: np.ndarray  # (H, 2H) int32, flat index of the hit surface voxel, -1 where missed
-    teacher: np.ndarray  # (K, h, w) float16, coarse logits
 
-
-class RoomViews:
-    """The hit map and the teacher's coarse logits of each training room, on the local disk."""
-
-    def __init__(self, rooms: RoomSet, folder: Path) -> None:
-        self.rooms, self.folder = rooms, folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def prepare(self, teacher: Teacher, min_hit_rate: float, progress: Progress) -> list[int]:
-        """Write what is missing; returns the rooms whose panorama sees at least ``min_hit_rate``."""
-        chosen = []
-        for index in progress.track(range(len(self.rooms)), "distill: hit maps", total=len(self.rooms), unit="rooms"):
-            if not self._path(index).exists():
-                self._write(index, make_view(self.rooms[index], teacher))
-            if (self[index].voxel >= 0).mean() >= min_hit_rate:
-                chosen.append(index)
-        if not chosen:
+def check_classes(rooms: RoomSet, teacher: TeacherCard, student: NetworkCard) -> None:
+    """Raises ``UserError`` unless rooms, teacher and student have the same classes in the same order."""
+    for what, card in (("teacher", teacher), ("student", student)):
+        if card.classes != rooms.labels.names:
             raise UserError(
-                f"distill: no training panorama hits {min_hit_rate:.0%} of its room; "
-                "render again with another seed, or lower distill.min_hit_rate"
+                f"distill: the {what} knows the {len(card.classes)} classes of {card.labels}, the rooms are labelled "
+                f"with the {len(rooms.labels)} of {rooms.labels.name}; expected the same: train it on these rooms"
             )
-        return chosen
-
-    def __getitem__(self, index: int) -> RoomView:
-        with np.load(self._path(index), allow_pickle=False) as arrays:
-            return RoomView(arrays["voxel"], arrays["teacher"])
-
-    def _path(self, index: int) -> Path:
-        return self.folder / f"{self.rooms.refs[index].id}.npz"
-
-    def _write(self, index: int, view: RoomView) -> None:
-        part = self._path(index).with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez_compressed(file, voxel=view.voxel, teacher=view.teacher)
-        part.rename(self._path(index))
 
 
-def make_view(room: Room, teacher: Teacher) -> RoomView:
-    panorama = room.panoramas[0]
-    device = next(teacher.parameters()).device
-    with torch.inference_mode():
-        coarse = teacher.coarse_logits(panorama_tensor(panorama).to(device))[0]
-    return RoomView(room_hits(room, panorama).voxel, coarse.to("cpu", torch.float16).numpy())
-
-
-def room_hits(room: Room, panorama: Panorama) -> HitMap:
-    camera_voxel = (panorama.camera_m - room.origin_m) / room.voxel_m
-    return panorama_hits(room.tsdf, camera_voxel, panorama.label.shape[0])
-
-
-@dataclass(frozen=True)
-class DistillBatch:
-    room_id: str
-    volume: torch.Tensor  # (1, 4, X, Y, Z) float32
-    labels: torch.Tensor  # (1, X, Y, Z) uint8
-    teacher: CollapsedTeacher
-
-
-class DistillTask:
-    """One room a step: L = L_CE + weight x L_Dist (paper, section 4)."""
-
-    def __init__(
-        self,
-        model: Student,
-        train: RoomSet,
-        val: RoomSet,
-        views: RoomViews,
-        chosen: list[int],
-        config: DistillConfig,
-    ) -> None:
-        self.model, self.train, self.val = model, train, val
-        self.views, self.chosen, self.config = views, chosen, config
-        self.device = next(model.parameters()).device
-
-    def batch(self, step: int) -> DistillBatch:
-        epoch, position = divmod(step, len(self.chosen))
-        index = self.chosen[epoch_order(self.config.seed, epoch, len(self.chosen))[position]]
-        room, view = self.train[index], self.views[index]
-        teacher = collapse_teacher(
-            torch.from_numpy(view.teacher),
-            torch.from_numpy(view.voxel),
-            self.config.tau,
-            self._pixel_weights(view.voxel.shape),
+def say_left_out(ctx: StageContext, left_out: Sequence[LeftOut]) -> None:
+    """``left_out.json``: the viewpoints that are not learnt from, with the reasons."""
+    add_json(ctx, "left_out.json", [asdict(view) for view in left_out])
+    if left_out:
+        first = left_out[0]
+        ctx.progress.say(
+            f"distill: {len(left_out)} panoramas are left out, listed in left_out.json; "
+            f"the first, room {first.room}, because {first.reason}"
         )
-        return DistillBatch(room.id, room_tensor(room), torch.from_numpy(room.label.copy())[None], teacher)
 
-    def _pixel_weights(self, shape: tuple[int, ...]) -> torch.Tensor:  # (H, 2H)
-        if not self.config.solid_angle:
-            return torch.ones(shape)
-        return torch.from_numpy(solid_angle_weights(shape[0]))[:, None].expand(shape)
 
-    def loss(self, batch: DistillBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        volume, labels = batch.volume.to(self.device), batch.labels.to(self.device)
-        coarse = self.model.coarse(pad_with_empty(volume))
-        ce = self.model.cross_entropy(coarse, volume, labels, self.config.void_weight)
-        if self.config.weight == 0:
-            return ce, {"ce": ce.item()}
-        teacher = batch.teacher.to(self.device)
-        at_hits = self.model.logits_at(coarse, volume, teacher.voxels)  # (V, K)
-        kd = collapsed_distillation(at_hits, teacher, self.config.tau)
-        return ce + self.config.weight * kd, {"ce": ce.item(), "kd": kd.item()}
-
-    def validate(self) -> dict[str, float]:
-        return all_scores(network_confusions(self.model, self.val))
-
-    def describe(self, batch: DistillBatch) -> str:
-        return f"room {batch.room_id}"
+def add_last(ctx: StageContext, state: dict[str, torch.Tensor]) -> None:
+    path = ctx.work_dir / "last.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    ctx.outputs.add("last.safetensors", path)

@@ -26,7 +26,7 @@ from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportCo
 from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
 from roomseg.splits import SPLITS
-from roomseg.stages.distill import room_hits
+from roomseg.stages.distillation.judging import room_hits
 from roomseg.stages.networks import build_from_card, load_network, load_student, predict_room, read_card, room_confusion
 from roomseg.stages.outputs import add_json, read_json
 from roomseg.stages.teacher import load_teacher, teacher_confusions, teacher_labels

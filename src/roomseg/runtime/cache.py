@@ -1,0 +1,67 @@
+"""The results that runs share: ``cache/<kind>/<key[:2]>/<key>``, a sha256 of the content and then the content.
+
+A cache is never needed: what is not there, half there or damaged is made again. Nothing here is ever overwritten with
+something else, because the key is a digest of all that decides the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from roomseg.runtime.fingerprint import digest_of, module_digest
+from roomseg.runtime.storage import DirectoryStore, MissingKey, Store
+
+_SEAL = hashlib.sha256().digest_size  # bytes before the content
+
+
+class StoreCache:
+    """``ports.Cache`` over a store. What a remote store holds is also kept in the local cache folder."""
+
+    def __init__(self, store: Store, cache: Path, say: Callable[[str], None]) -> None:
+        self._store, self._say = store, say
+        self._near: Store = store if isinstance(store, DirectoryStore) else DirectoryStore(cache)
+
+    def key(self, kind: str, parts: Mapping[str, Any], module: str) -> str:
+        return f"{kind}/{digest_of({'parts': dict(parts), 'code': _code(module)})}"
+
+    def get(self, key: str) -> bytes | None:
+        for place in dict.fromkeys((self._near, self._store)):
+            content = self._read(place, key)
+            if content is not None:
+                if place is not self._near:
+                    self._near.put_bytes(_path(key), _sealed(content))
+                return content
+        return None
+
+    def put(self, key: str, content: bytes) -> None:
+        for place in dict.fromkeys((self._store, self._near)):
+            place.put_bytes(_path(key), _sealed(content))
+
+    def _read(self, place: Store, key: str) -> bytes | None:
+        try:
+            sealed = place.get_bytes(_path(key))
+        except MissingKey:
+            return None
+        content = sealed[_SEAL:]
+        if sealed == _sealed(content):
+            return content
+        self._say(f"{place.url}/{_path(key)} is damaged: it is made again")
+        return None
+
+
+def _path(key: str) -> str:
+    kind, _, digest = key.partition("/")
+    return f"cache/{kind}/{digest[:2]}/{digest}"
+
+
+def _sealed(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest() + content
+
+
+@lru_cache(maxsize=64)
+def _code(module: str) -> str:
+    return module_digest(module)

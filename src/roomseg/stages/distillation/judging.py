@@ -1,0 +1,74 @@
+"""Is a panorama fit for its room? Its hit map, and what a wrong camera, a wrong room or a blocked view shows in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from roomseg.config import DistillConfig
+from roomseg.data.rooms import Panorama, Room
+from roomseg.geometry.projection import HitMap, panorama_hits
+from roomseg.labels import VOID
+
+NEAR_M = 0.4  # what is nearer than this blocks the view
+MAX_NEAR_SHARE = 0.5  # of the rays that hit
+
+
+def room_hits(room: Room, panorama: Panorama) -> HitMap:
+    return panorama_hits(room.tsdf, camera_voxel(room, panorama), panorama.label.shape[0])
+
+
+def camera_voxel(room: Room, panorama: Panorama) -> np.ndarray:  # (3,)
+    return (panorama.camera_m - room.origin_m) / room.voxel_m
+
+
+def examine(room: Room, panorama: Panorama) -> tuple[np.ndarray, dict[str, Any]]:  # (H, 2H) int32
+    """The hit map, all -1 for a camera that is nowhere in the room, and what ``fault_of`` judges by, as JSON types."""
+    misplaced = _misplaced(room, panorama)
+    if misplaced is not None:
+        return np.full(panorama.label.shape, -1, np.int32), {"misplaced": misplaced}
+    hits = room_hits(room, panorama)
+    hit = hits.voxel >= 0
+    near = hit & (hits.depth_voxels < NEAR_M / room.voxel_m)
+    seen = np.where(hit, room.label.reshape(-1)[hits.voxel], VOID)
+    judged = (seen != VOID) & (panorama.label != VOID)
+    return hits.voxel, {
+        "misplaced": None,
+        "hit_rate": float(hit.mean()),
+        "near_share": float(near.sum() / max(hit.sum(), 1)),
+        "label_agreement": float((seen == panorama.label)[judged].mean()) if judged.any() else None,
+    }
+
+
+def fault_of(noted: dict[str, Any], config: DistillConfig) -> str | None:
+    """Why a panorama cannot be learnt from, or None."""
+    if noted["misplaced"] is not None:
+        return noted["misplaced"]
+    if noted["hit_rate"] < config.min_hit_rate:
+        return f"{noted['hit_rate']:.1%} of its rays hit the room, expected {config.min_hit_rate:.1%} (min_hit_rate)"
+    if noted["near_share"] > MAX_NEAR_SHARE:
+        return (
+            f"{noted['near_share']:.1%} of its rays end within {NEAR_M:g} m, expected {MAX_NEAR_SHARE:.0%} at most: "
+            "its camera is inside or right before furniture"
+        )
+    agreement = noted["label_agreement"]
+    if agreement is not None and agreement < config.min_label_agreement:
+        return (
+            f"{agreement:.1%} of its pixels have the label of the voxel that they see, expected "
+            f"{config.min_label_agreement:.1%} (min_label_agreement): it is of another room, or its camera is wrong"
+        )
+    return None
+
+
+def _misplaced(room: Room, panorama: Panorama) -> str | None:
+    """Why nothing can be seen from the camera, or None."""
+    camera = camera_voxel(room, panorama)
+    at = ", ".join(f"{x:.2f}" for x in panorama.camera_m)
+    last = np.array(room.shape) - 1
+    if not ((camera >= 0) & (camera <= last)).all():
+        low, high = (", ".join(f"{x:.2f}" for x in room.origin_m + room.voxel_m * end) for end in (0 * last, last))
+        return f"its camera ({at}) m is outside the volume, which goes from ({low}) to ({high}) m"
+    if room.tsdf[tuple(np.rint(camera).astype(int))] < 0:
+        return f"its camera ({at}) m is inside furniture or a wall"
+    return None
