@@ -165,7 +165,7 @@ def test_what_is_too_large_is_refused_before_it_is_made(scene_and_key, mesh, mon
         make_room(CONFIG, *scene_and_key)
 
 
-@pytest.mark.parametrize("source", ["front3d", "scannet", "rgbd"])
+@pytest.mark.parametrize("source", ["front3d", "scannet", "panorooms3d", "rgbd"])
 def test_a_source_without_its_folder_is_named(source, tmp_path):
     with pytest.raises(UsageError, match=rf"render.source={source} needs its folder: --set render.{source}_root=DIR"):
         open_source(configured(f"source={source}"))
