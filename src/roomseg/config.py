@@ -72,6 +72,7 @@ class RenderConfig(Section):
     frame_width: Positive
     frame_height: Positive
     frame_fov_deg: float = Field(75.0, gt=10, lt=150)  # horizontal
+    depth_noise: Literal["none", "kinect"] = "none"  # of the frames of generated and front3d: geometry/sensor.py
     camera_height_m: tuple[float, float]
     panoramas_per_room: Positive = (
         1  # the first from the middle; the teacher learns from all, distillation from the first
