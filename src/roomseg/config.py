@@ -59,6 +59,7 @@ class RenderConfig(Section):
     scannet_split: Literal["official", "random", "house"] = "official"  # random: the paper's 1361 / 77 / 75
     panorooms3d_root: Folder = None  # with the published rooms, panoramas and lists
     panorooms3d_split: Literal["published", "house"] = "published"  # published: validation shares houses with training
+    panorooms3d_parts: Literal["rooms", "blocks"] = "rooms"  # blocks: the published cuts, without panoramas
     rgbd_root: Folder = None  # a recording, or recordings, or houses of recordings, in one of the known layouts
     rgbd_labels: Literal["panorooms3d", "scannet20", "nyu40"] = "panorooms3d"  # the ids of its label pictures
     rgbd_up: Literal["auto", "+z", "+y", "-y"] = "auto"  # of the recordings' poses
@@ -72,6 +73,7 @@ class RenderConfig(Section):
     frame_width: Positive
     frame_height: Positive
     frame_fov_deg: float = Field(75.0, gt=10, lt=150)  # horizontal
+    depth_noise: Literal["none", "kinect"] = "none"  # of the frames of generated and front3d: geometry/sensor.py
     camera_height_m: tuple[float, float]
     panoramas_per_room: Positive = (
         1  # the first from the middle; the teacher learns from all, distillation from the first

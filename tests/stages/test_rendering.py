@@ -19,7 +19,7 @@ from roomseg.scenes.generated import GeneratedSource
 from roomseg.scenes.source import PosedFrame, Scan
 from roomseg.scenes.surfaces import Finish, cuboid
 from roomseg.stages.rendering import rooms as rendering
-from roomseg.stages.rendering.rooms import make_room
+from roomseg.stages.rendering.rooms import make_room, noise_seed
 from roomseg.stages.rendering.volume_views import volume_panoramas
 from roomseg.stages.sources import open_source
 from tests.stages.rendered import configured
@@ -30,6 +30,7 @@ CAMERA = Pinhole.from_fov(160, 120, 80.0)
 KEY = RoomKey("scan-1", "house-1", "val")
 SMALL = ("frames_per_room=40", "frame_width=96", "frame_height=72", "panorama_height=64", "panoramas_per_room=2")
 CONFIG = configured(*SMALL)
+NOISE = ("depth_noise=kinect",)
 EYES = [np.array([x, y, 1.5]) for x, y in product((0.8, 1.9, 3.2), (0.7, 2.4))]
 
 
@@ -157,6 +158,23 @@ def test_a_scene_depends_on_its_key_alone(scene_and_key):
     assert (room.panoramas[1].camera_m != other.panoramas[1].camera_m).any()
 
 
+def test_depth_noise_is_of_the_room_alone(scene_and_key):
+    scene, key = scene_and_key
+    plain, noisy, again = (make_room(configured(*SMALL, *more), scene, key) for more in ([], NOISE, NOISE))
+    off = make_room(configured(*SMALL, "depth_noise=none"), scene, key)
+    for name in ("tsdf", "rgb", "label"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(off, name))
+        np.testing.assert_array_equal(getattr(noisy, name), getattr(again, name))
+    for ours, same in zip(noisy.panoramas, plain.panoramas, strict=True):  # of the mesh: noise is the sensor's
+        np.testing.assert_array_equal(ours.rgb, same.rgb)
+    both = (np.abs(plain.tsdf) < 100) & (np.abs(noisy.tsdf) < 100)
+    error_mm = (noisy.tsdf[both].astype(float) - plain.tsdf[both]) / TSDF_STEPS * 200
+    assert 2 < error_mm.std() < 30
+    assert abs(np.median(error_mm)) < 3
+    assert noise_seed(0, key) != noise_seed(1, key) != noise_seed(0, replace(key, id="another"))
+    assert 0.8 < noisy.meta["surface_seen"] < 1
+
+
 def test_what_is_too_large_is_refused_before_it_is_made(scene_and_key, mesh, monkeypatch):
     with pytest.raises(UserError, match=r"m is .* voxels of 0.002 m, expected at most 1e\+08; set render.voxel_m"):
         make_room(configured(*SMALL, "voxel_m=0.002"), scan_of(mesh), KEY)
@@ -165,7 +183,7 @@ def test_what_is_too_large_is_refused_before_it_is_made(scene_and_key, mesh, mon
         make_room(CONFIG, *scene_and_key)
 
 
-@pytest.mark.parametrize("source", ["front3d", "scannet", "rgbd"])
+@pytest.mark.parametrize("source", ["front3d", "scannet", "panorooms3d", "rgbd"])
 def test_a_source_without_its_folder_is_named(source, tmp_path):
     with pytest.raises(UsageError, match=rf"render.source={source} needs its folder: --set render.{source}_root=DIR"):
         open_source(configured(f"source={source}"))

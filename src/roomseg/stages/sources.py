@@ -63,7 +63,15 @@ def open_source(config: RenderConfig) -> RoomSource:
             depth_units_per_m=config.rgbd_depth_units_per_m,
             max_depth_m=config.max_depth_m,
         )
-    raise UsageError(f"render.source={config.source} is not there yet; expected generated, front3d, scannet or rgbd")
+    from roomseg.data.panorooms3d import PanoRooms3dSource
+
+    return PanoRooms3dSource(
+        root,
+        split=config.panorooms3d_split,
+        parts=config.panorooms3d_parts,
+        shares=_shares(config),
+        seed=config.seed,
+    )
 
 
 def source_digests(config: RenderConfig) -> dict[str, str]:

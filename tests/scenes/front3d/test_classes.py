@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from roomseg.errors import UserError
+from roomseg.front3d_names import MERGED, NAMES
 from roomseg.labels import PANOROOMS3D
-from roomseg.scenes.front3d.classes import ALIASES, MERGED, NAMES, furniture_raw_id, mesh_raw_id
+from roomseg.scenes.front3d.classes import ALIASES, furniture_raw_id, mesh_raw_id
 
 # The merged class of each raw id, as the merge of PanoRooms3D is published.
 PUBLISHED_MERGE = [

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from roomseg.errors import UserError
+from roomseg.front3d_names import MERGED, NAMES
 from roomseg.geometry.mesh import TriangleMesh
-from roomseg.scenes.front3d.classes import MERGED, NAMES, mesh_raw_id
+from roomseg.scenes.front3d.classes import mesh_raw_id
 from roomseg.scenes.front3d.floor import FloorGrid
 from roomseg.scenes.front3d.house import House, HouseRoom
 from roomseg.scenes.front3d.structure import TextureStore, structure_mesh

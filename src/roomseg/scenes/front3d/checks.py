@@ -11,9 +11,10 @@ from itertools import combinations
 import numpy as np
 
 from roomseg.errors import UserError
+from roomseg.front3d_names import MERGED
 from roomseg.labels import PANOROOMS3D
 from roomseg.scenes.boxes import Box
-from roomseg.scenes.front3d.classes import MERGED, furniture_raw_id, mesh_raw_id
+from roomseg.scenes.front3d.classes import furniture_raw_id, mesh_raw_id
 from roomseg.scenes.front3d.furniture import PlacedModel, furniture_of
 from roomseg.scenes.front3d.house import Furniture, House, HouseRoom, Placement
 from roomseg.scenes.front3d.library import MODELS, plain_name

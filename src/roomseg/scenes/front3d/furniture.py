@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from roomseg.front3d_names import MERGED, NAMES
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.boxes import Box
 from roomseg.scenes.front3d.building import Z_UP
-from roomseg.scenes.front3d.classes import MERGED, NAMES, furniture_raw_id
+from roomseg.scenes.front3d.classes import furniture_raw_id
 from roomseg.scenes.front3d.house import Furniture, House, HouseRoom, Placement
 from roomseg.scenes.front3d.models import ModelStore
 

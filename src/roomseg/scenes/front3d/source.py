@@ -20,7 +20,7 @@ from roomseg.scenes.front3d.models import ModelStore
 from roomseg.scenes.front3d.room import Front3dRoom, assemble_room
 from roomseg.scenes.front3d.structure import TextureStore
 from roomseg.scenes.textures import Texture
-from roomseg.splits import SPLITS, split_by_house
+from roomseg.splits import SPLITS, read_published_split, split_by_house
 
 TYPE_OF_ROOM: dict[str, RoomType] = {  # 3D-FRONT's types, lower case; rooms of others are not taken
     "livingroom": "living_room",
@@ -155,23 +155,3 @@ class Front3dSource:
     def _refuse(faults: list[str]) -> None:
         if faults:
             raise UserError("; ".join(faults))
-
-
-def read_published_split(folder: Path) -> dict[str, str]:  # room id -> split
-    """Raises ``UserError`` for a missing list, a line that is no room id, or a room in two lists."""
-    split_of: dict[str, str] = {}
-    for split in SPLITS:
-        path = folder / f"{split}.txt"
-        try:
-            lines = path.read_text("utf-8").splitlines()
-        except (OSError, ValueError):
-            raise UserError(f"{path} cannot be read; expected train.txt, val.txt and test.txt with room ids") from None
-        for number, line in enumerate(lines, 1):
-            room_id = line.strip()
-            if not room_id:
-                continue
-            if not room_id.rpartition("_")[2].isdecimal():
-                raise UserError(f"{path}, line {number}: {room_id[:60]!r} is no room id; expected <house>_<number>")
-            if split_of.setdefault(room_id, split) != split:
-                raise UserError(f"{path}, line {number}: {room_id} is in {split_of[room_id]}.txt too; keep it in one")
-    return split_of

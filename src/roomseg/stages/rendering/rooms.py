@@ -20,6 +20,7 @@ from roomseg.geometry.cameras import Pinhole
 from roomseg.geometry.panorama import render_panorama
 from roomseg.geometry.projection import panorama_hits
 from roomseg.geometry.raster import Frame, PackedMesh, pack_mesh, render_frame
+from roomseg.geometry.sensor import noisy_depth
 from roomseg.geometry.tsdf import TsdfVolume, empty_volume, finish, integrate
 from roomseg.labels import PANOROOMS3D, label_set
 from roomseg.ports import RoomKey
@@ -50,6 +51,11 @@ def _room_rng(seed: int, key: RoomKey) -> np.random.Generator:
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
 
 
+def noise_seed(seed: int, key: RoomKey) -> int:
+    """Of the room's first frame; apart from what else is drawn, so that noise changes nothing but depth."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key.id}/depth noise".encode()).digest()[:8], "little")
+
+
 # A mesh
 
 
@@ -61,7 +67,7 @@ def _fuse_scene(config: RenderConfig, scene: Scene, key: RoomKey, rng: np.random
     probes = spread_positions(scene, PROBES, config.camera_height_m, rng)
     coverage = open_coverage(mesh, probes, rng)
     camera = Pinhole.from_fov(config.frame_width, config.frame_height, config.frame_fov_deg)
-    for frame, pose in _frames(config, scene, mesh, camera, coverage, rng):
+    for frame, pose in _frames(config, scene, mesh, camera, coverage, rng, noise_seed(config.seed, key)):
         integrate(volume, frame, camera, pose)
     positions = panorama_cameras(scene, config.panoramas_per_room, rng)
     meta = {
@@ -81,13 +87,15 @@ def _frames(
     camera: Pinhole,
     coverage: Coverage,
     rng: np.random.Generator,
+    seed: int,  # of the sensor's noise
 ) -> Iterator[tuple[Frame, np.ndarray]]:
     """Frames and their (4, 4) poses, each chosen by what the ones before it have seen."""
     for k, spread_pose in enumerate(camera_poses(scene, config.frames_per_room, config.camera_height_m, rng)):
         pose = coverage.choose(k, spread_pose, camera)
         frame = render_frame(mesh, camera, pose)
-        coverage.mark(frame.depth, camera, pose)
-        yield frame, pose
+        measured = noisy_depth(frame.depth, camera, seed + k) if config.depth_noise == "kinect" else frame.depth
+        coverage.mark(np.where(measured > 0, frame.depth, 0), camera, pose)
+        yield frame._replace(depth=measured), pose
 
 
 def _traced(config: RenderConfig, mesh: PackedMesh, position: np.ndarray, rng: np.random.Generator) -> Panorama:
