@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from roomseg.errors import UserError
 from roomseg.geometry.cameras import Pinhole, look_at, world_points
 from roomseg.geometry.mesh import TriangleMesh, join_meshes, plain_mesh
-from roomseg.geometry.raster import MAX_LEVELS, NEAR_M, pack_mesh, render_frame, surface_color
+from roomseg.geometry.raster import NEAR_M, PackedMesh, pack_mesh, render_frame
+from roomseg.geometry.texture import MAX_LEVELS, surface_color
 
 CAMERA = Pinhole.from_fov(48, 36, 80)
 
@@ -54,6 +55,52 @@ def test_random_triangles_as_the_reference(seed: int) -> None:
     assert inside.mean() > 0.9
     np.testing.assert_array_equal(frame.label[inside], (face + 1).reshape(inside.shape)[inside])
     np.testing.assert_allclose(frame.depth[inside], depth.reshape(inside.shape)[inside], rtol=0, atol=1e-3)
+
+
+def cluttered_room(rng: np.random.Generator, n: int) -> TriangleMesh:
+    """Small triangles in front of and behind four large ones, so that whole clusters of them are hidden."""
+    centre = rng.uniform(-3, 3, (n, 1, 3))
+    small = (centre + rng.normal(0, 0.15, (n, 3, 3))).reshape(-1, 3)
+    large = np.array([[[x, -1, z], [x + 1, 1, z], [x - 1, 1, z]] for x in (-1, 1) for z in (-1, 1)]).reshape(-1, 3)
+    vertices = np.concatenate([small, large])
+    mesh = plain_mesh(vertices, np.arange(len(vertices)).reshape(-1, 3), 0, (100, 100, 100))
+    return replace(mesh, face_label=(np.arange(len(mesh)) % 251 + 1).astype(np.uint8))
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6))
+def test_hidden_clusters_are_skipped_and_nothing_else(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mesh, pose = cluttered_room(rng, 700), look_at(rng.uniform(-1, 1, 3), rng.uniform(-3, 3, 3))
+    packed = pack_mesh(mesh)
+    assert len(packed.corners) > 8
+    frame = render_frame(packed, CAMERA, pose)
+    face, depth = reference_hits(mesh, CAMERA.rays().reshape(-1, 3), pose)
+    same = frame.label.ravel() == np.where(face >= 0, mesh.face_label[face], 0)
+    assert same.mean() > 0.99  # pixels on an edge may be of either side
+    np.testing.assert_allclose(frame.depth.ravel()[same], depth[same], rtol=1e-4, atol=1e-3)
+
+
+def test_neither_threads_nor_the_order_of_faces_change_a_frame() -> None:
+    rng = np.random.default_rng(5)
+    plain, camera = cluttered_room(rng, 500), Pinhole.from_fov(300, 40, 80)
+    mesh = replace(
+        plain,
+        uv=plain.vertices[plain.faces][..., :2],
+        face_texture=np.zeros(len(plain), np.int32),
+        textures=(rng.integers(0, 256, (32, 32, 3), np.uint8),),
+    )
+    order = rng.permutation(len(mesh))
+    shuffled = replace(mesh, faces=mesh.faces[order], uv=mesh.uv[order], face_label=mesh.face_label[order])
+    pose = look_at(np.array([3.5, 0.2, 0.3]), np.zeros(3))
+    first = render_frame(pack_mesh(mesh), camera, pose)
+    assert len(np.unique(first.label)) > 60
+    for other in (
+        render_frame(pack_mesh(mesh), camera, pose, threads=3),
+        render_frame(pack_mesh(shuffled), camera, pose),
+    ):
+        for plane, again in zip(first, other, strict=True):
+            np.testing.assert_array_equal(plane, again)
 
 
 def test_triangles_around_the_camera_are_clipped_not_dropped() -> None:
@@ -114,7 +161,7 @@ def test_textures_are_perspective_correct() -> None:
     u = (point - near) @ (far - near) / np.sum((far - near) ** 2)
     v = (-point[:, 1] + 1.5) / 3
     inner = (np.minimum(u, v) > 0.02) & (np.maximum(u, v) < 0.98)
-    expected = np.stack([u * 256 - 0.5, v * 256 - 0.5], axis=1) * packed.shade[0]
+    expected = np.stack([u * 256 - 0.5, v * 256 - 0.5], axis=1) * packed.surfaces["shade"][0]
     np.testing.assert_allclose(frame.rgb[seen][inner][:, :2], expected[inner], atol=1.5)
 
 
@@ -124,6 +171,11 @@ def textured_triangle(texture: np.ndarray) -> TriangleMesh:
     mesh = plain_mesh(corner, np.array([[0, 1, 2]]), 1, (7, 8, 9))
     uv = corner[None, :, :2].astype(np.float32)
     return replace(mesh, uv=uv, face_texture=np.zeros(1, np.int32), textures=(texture,))
+
+
+def unlit(packed: PackedMesh, x: float, y: float, footprint_m: float) -> tuple[float, ...]:
+    point = np.array([x, y, 0], np.float32)
+    return surface_color(packed.texels, packed.levels, packed.surfaces[0], point, np.float32(footprint_m))
 
 
 @pytest.mark.parametrize(
@@ -143,19 +195,16 @@ def textured_triangle(texture: np.ndarray) -> TriangleMesh:
 )
 def test_texture_lookup(u: float, v: float, expected: float) -> None:
     texture = np.array([[10, 20], [30, 40]], np.uint8)[..., None].repeat(3, axis=2)
-    color = np.zeros(3, np.float32)
-    surface_color(pack_mesh(textured_triangle(texture)), 0, u, v, 0.0, color)
-    np.testing.assert_allclose(color, expected, atol=1e-4)
+    np.testing.assert_allclose(unlit(pack_mesh(textured_triangle(texture)), u, v, 0), expected, atol=1e-4)
 
 
 def test_a_far_texture_is_averaged() -> None:
     checker = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)[..., None].repeat(3, axis=2)
     packed = pack_mesh(textured_triangle(checker))
-    assert packed.texels_per_m[0] == pytest.approx(64)
-    color = np.zeros(3, np.float32)
-    surface_color(packed, 0, 0.3, 0.2, 0.1, color)  # a pixel 6 texels wide
-    np.testing.assert_allclose(color, 100)
-    assert packed.level_size.shape == (1, MAX_LEVELS, 2)
+    assert packed.surfaces["texels_per_m"][0] == pytest.approx(64)
+    np.testing.assert_allclose(unlit(packed, 0.3, 0.2, 0.1), 100)  # a pixel 6 texels wide
+    assert packed.levels[0, :, 1].tolist() == [64, 32, 16, 8, 4, 2, 1, 1]
+    assert packed.levels.shape == (1, MAX_LEVELS, 3)
 
 
 def test_both_sides_are_drawn_and_the_nearer_wins() -> None:

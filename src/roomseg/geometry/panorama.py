@@ -15,7 +15,8 @@ from embreex.mesh_construction import TriangleMesh as EmbreeMesh
 from roomseg.geometry.equirect import directions
 from roomseg.geometry.kernels import kernel
 from roomseg.geometry.mesh import TriangleMesh
-from roomseg.geometry.raster import PackedMesh, pack_mesh, surface_color
+from roomseg.geometry.packed import PackedMesh, pack_mesh
+from roomseg.geometry.texture import surface_color
 
 AMBIENT = 0.3  # linear light where nothing occludes
 LAMP = 1.2  # linear light at the lamp, facing it
@@ -41,7 +42,6 @@ class _Surface:
     """What each primary ray meets; rows and columns are the panorama's."""
 
     face: np.ndarray  # (H, 2H) int32, -1 = none
-    bary: np.ndarray  # (H, 2H, 2) float32, weights of the corners 1 and 2
     depth: np.ndarray  # (H, 2H) float32
     point: np.ndarray  # (H, 2H, 3) float32
     normal: np.ndarray  # (H, 2H, 3) float32, towards the camera
@@ -71,12 +71,11 @@ def _primary(scene: rtcore_scene.EmbreeScene, mesh: PackedMesh, camera_m: np.nda
     hit = scene.run(np.tile(camera_m.astype(np.float32), (len(flat), 1)), flat, output=1)
     face = hit["primID"].reshape(size)
     depth = np.where(face >= 0, hit["tfar"].reshape(size), np.float32(0))
-    normal = np.where(face[..., None] >= 0, mesh.normal[face], np.float32(0))
+    normal = np.where(face[..., None] >= 0, mesh.surfaces["normal"][face], np.float32(0))
     away = np.einsum("hwc,hwc->hw", normal, ray) > 0
     normal[away] *= -1
     return _Surface(
         face=face,
-        bary=np.stack([hit["u"], hit["v"]], axis=-1).reshape(*size, 2),
         depth=depth,
         point=camera_m.astype(np.float32) + ray * depth[..., None],
         normal=normal,
@@ -176,19 +175,18 @@ def _light(
 def _paint(
     mesh: PackedMesh,
     face: np.ndarray,  # (H, 2H), as the next three
-    bary: np.ndarray,
+    point: np.ndarray,
     footprint_m: np.ndarray,
     brightness: np.ndarray,
     rgb: np.ndarray,  # (H, 2H, 3) out
 ) -> None:
-    color = np.empty(3, np.float32)
     for row in range(face.shape[0]):
         for col in range(face.shape[1]):
-            f = face[row, col]
-            if f >= 0:
-                surface_color(mesh, f, bary[row, col, 0], bary[row, col, 1], footprint_m[row, col], color)
+            if face[row, col] >= 0:
+                surface, footprint = mesh.surfaces[face[row, col]], footprint_m[row, col]
+                color = surface_color(mesh.texels, mesh.levels, surface, point[row, col], footprint)
                 for channel in range(3):
-                    rgb[row, col, channel] = np.uint8(color[channel] * brightness[row, col] + 0.5)
+                    rgb[row, col, channel] = np.uint8(color[channel] * brightness[row, col] + np.float32(0.5))
 
 
 def render_panorama(mesh: TriangleMesh | PackedMesh, camera_m: np.ndarray, height: int, seed: int) -> PanoramaView:
@@ -206,6 +204,6 @@ def render_panorama(mesh: TriangleMesh | PackedMesh, camera_m: np.ndarray, heigh
     facing = np.abs(np.einsum("hwc,hwc->hw", surface.normal, directions(height)))
     footprint_m = surface.depth * np.float32(np.pi / height) / np.sqrt(np.maximum(facing, 0.05))
     rgb = np.zeros((*surface.face.shape, 3), np.uint8)
-    _paint(packed, surface.face, surface.bary, footprint_m, brightness, rgb)
-    label = np.where(surface.face >= 0, packed.label[surface.face], 0).astype(np.uint8)
+    _paint(packed, surface.face, surface.point, footprint_m, brightness, rgb)
+    label = np.where(surface.face >= 0, packed.surfaces["label"][surface.face], 0).astype(np.uint8)
     return PanoramaView(rgb, label, surface.depth)
