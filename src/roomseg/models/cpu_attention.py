@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from roomseg.models.cpu_math import FAST_MATH, exp_f32
+from roomseg.geometry.cpu_math import FAST_MATH, exp_f32
 
 ROWS = 8  # queries of a tile
 BIAS_GROUPS = 4  # partial sums of the bias gradient for each head

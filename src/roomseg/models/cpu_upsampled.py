@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from roomseg.models.cpu_math import FAST_MATH, exp_f32
+from roomseg.geometry.cpu_math import FAST_MATH, exp_f32
 
 SCALE = 8
 HALF = SCALE // 2
