@@ -138,8 +138,11 @@ def open_above(room: Room) -> Room:
 
 
 BAD = {
-    "outside": (lambda room: moved(room, (20, 20, 90)), r"its camera \(.*\) m is outside the volume, which goes from"),
-    "wall": (lambda room: moved(room, (4, 20, 20)), r"its camera \(.*\) m is inside furniture or a wall"),
+    "outside": (
+        lambda room: moved(room, (20, 20, 90)),
+        r"the camera at .* lies outside the volume of 40 x 46 x 34 voxels",
+    ),
+    "wall": (lambda room: moved(room, (4, 20, 20)), r"the camera at voxel \(.*\) lies behind a surface"),
     "crate": (in_a_crate, r"99\.8% of its rays end within 0\.4 m, expected 50% at most"),
     "misses": (open_above, r"\d\d\.\d% of its rays hit the room, expected 80\.0% \(min_hit_rate\)"),
     "other": (
