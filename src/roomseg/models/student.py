@@ -78,12 +78,12 @@ class Student(nn.Module):
         Y but by a symmetric resize.
         """
         padded = pad_with_empty(x)  # first, so that cells come to lie on cells
-        total: Tensor | float = 0.0
+        seen = []
         for mirrored, turns in itertools.product((False, True), range(4)):
             moved = torch.rot90(padded.flip(2) if mirrored else padded, turns, (2, 3))
             back = torch.rot90(self.room_coarse(moved, max_voxels), -turns, (2, 3))
-            total = total + (back.flip(2) if mirrored else back)
-        return (total / 8).contiguous()
+            seen.append(back.flip(2) if mirrored else back)
+        return torch.stack(seen).mean(0)
 
     def room_coarse(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, K, cells of the padded room)
         """``coarse`` of a room of any size, from overlapping windows where it is too large for the memory there is."""

@@ -62,7 +62,10 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         models=models,
         confusion=confusion,
         rooms=[room_picture(last, room, average) for room in islice(test, config.pictured_rooms)],
-        panoramas=[panorama_picture(teacher, last, room, average=average) for room in islice(test, PANORAMA_PICTURES)],
+        panoramas=[
+            panorama_picture(teacher, last, room, average=average)
+            for room in islice((room for room in test if room.panoramas), PANORAMA_PICTURES)
+        ],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
         credits=audit["credits"],

@@ -84,10 +84,9 @@ def predict_room(model: nn.Module, room: Room, average: bool = False) -> np.ndar
     device = next(model.parameters()).device
     with torch.inference_mode():
         volume = room_tensor(room).to(device)
-        labels = (
-            model.predict(volume, average=average) if isinstance(model, Student) else as_network(model).predict(volume)
-        )
-        return labels[0].cpu().numpy()
+        if isinstance(model, Student):
+            return model.predict(volume, average=average)[0].cpu().numpy()
+        return as_network(model).predict(volume)[0].cpu().numpy()
 
 
 def room_confusion(room: Room, predicted: np.ndarray) -> np.ndarray:  # (K, K) int64, rows truth

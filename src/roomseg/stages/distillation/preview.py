@@ -7,11 +7,10 @@ from torch import nn
 
 from roomseg.data.rooms import Room
 from roomseg.errors import UserError
-from roomseg.geometry.projection import check_camera
 from roomseg.labels import VOID
 from roomseg.models.teacher import Teacher
 from roomseg.report.content import PanoramaPicture
-from roomseg.stages.distillation.judging import camera_voxel, room_hits
+from roomseg.stages.distillation.judging import room_hits
 from roomseg.stages.networks import predict_room
 from roomseg.stages.teacher import teacher_labels
 
@@ -21,14 +20,11 @@ def panorama_picture(
 ) -> PanoramaPicture:
     """The panorama as the teacher sees it, and the student's prediction through the hit map.
 
-    Raises ``UserError`` for a panorama that the room does not have, or that sees nothing of it.
+    Raises ``UserError`` for a panorama that the room does not have.
     """
     if not 0 <= number < len(room.panoramas):
-        raise UserError(
-            f"room {room.id} has {len(room.panoramas)} panoramas; there is no panorama {number} (from 0 on)"
-        )
+        raise UserError(f"room {room.id} has no panorama {number}; it has {len(room.panoramas)}, the first is 0")
     panorama = room.panoramas[number]
-    check_camera(room.tsdf, camera_voxel(room, panorama))
     voxel = room_hits(room, panorama).voxel  # (H, 2H)
     predicted = predict_room(student, room, average).ravel()
     return PanoramaPicture(
