@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from roomseg.data import rooms
 from roomseg.errors import UserError
+from roomseg.models import upsampled
 from roomseg.models.student import EMPTY, VARIANTS, build_student, pad_with_empty
 from roomseg.models.swin import window_order
 from roomseg.models.weights import load_weights
@@ -149,3 +152,25 @@ def test_training_goes_on_after_a_prediction_in_inference_mode() -> None:
         student.predict(x)
     student.cross_entropy(student.coarse(x), x, labels % 3).backward()
     assert all(p.grad is not None for p in student.parameters())
+
+
+def test_the_mean_over_symmetries_is_that_of_the_logits_and_moves_with_the_room() -> None:
+    student = build_student("T", seed=3).eval()
+    randomise(student, seed=1, spread=0.05)
+    x, _ = room_like((64, 128, 64), seed=2)
+    with torch.no_grad():
+        logits = []
+        for mirrored, turns in itertools.product((False, True), range(4)):
+            moved = torch.rot90(x.flip(2) if mirrored else x, turns, (2, 3))
+            back = torch.rot90(student(moved), -turns, (2, 3))
+            logits.append(back.flip(2) if mirrored else back)
+        expected = torch.stack(logits).mean(0)
+        coarse = student.symmetric_coarse(x)
+        torch.testing.assert_close(
+            upsampled.upsampled_logits(coarse, x, student.pixel_head), expected, atol=1e-4, rtol=1e-4
+        )
+        labels = student.predict(x, average=True)
+        assert (labels == expected.argmax(1)).float().mean() > 0.999
+        turned = student.predict(torch.rot90(x.flip(2), 1, (2, 3)), average=True)
+    assert (turned == torch.rot90(labels.flip(1), 1, (1, 2))).float().mean() > 0.999
+    assert (student.predict(x) != labels).any()

@@ -20,16 +20,15 @@ from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import VOID, LabelSet, label_set
 from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou
-from roomseg.models.teacher import Teacher
 from roomseg.ports import StageContext
-from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+from roomseg.report.content import Curve, ModelScores, ReportContent, RoomPicture
 from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
 from roomseg.splits import SPLITS
-from roomseg.stages.distillation.judging import room_hits
+from roomseg.stages.distillation.preview import panorama_picture
 from roomseg.stages.networks import build_from_card, load_network, load_student, predict_room, read_card, room_confusion
 from roomseg.stages.outputs import add_json, read_json
-from roomseg.stages.teacher import load_teacher, teacher_confusions, teacher_labels
+from roomseg.stages.teacher import load_teacher, teacher_confusions
 from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
@@ -44,10 +43,11 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     labels = label_set(read_card(ctx.inputs["distilled"]).labels)
     teacher = load_teacher(ctx.inputs["teacher"]).to(training_device())
     networks = load_networks(ctx, config.seed)
+    average = config.average_symmetries
     confusions = {"constant": constant_confusions(audit, test, labels)}
     for name, model in networks.items():
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
-        confusions[name] = [room_confusion(room, predict_room(model, room)) for room in rooms]
+        confusions[name] = [room_confusion(room, predict_room(model, room, average)) for room in rooms]
     models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
     teacher_2d = all_scores(teacher_confusions(teacher, test))
     confusion = np.sum(confusions["distilled student"], axis=0)  # (K, K)
@@ -61,8 +61,11 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         teacher_2d=teacher_2d,
         models=models,
         confusion=confusion,
-        rooms=[room_picture(last, room) for room in islice(test, config.pictured_rooms)],
-        panoramas=[panorama_picture(teacher, last, room) for room in islice(test, PANORAMA_PICTURES)],
+        rooms=[room_picture(last, room, average) for room in islice(test, config.pictured_rooms)],
+        panoramas=[
+            panorama_picture(teacher, last, room, average=average)
+            for room in islice((room for room in test if room.panoramas), PANORAMA_PICTURES)
+        ],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
         credits=audit["credits"],
@@ -111,8 +114,8 @@ def model_scores(name: str, matrices: Sequence[np.ndarray], config: EvaluateConf
     )
 
 
-def room_picture(model: nn.Module, room: Room) -> RoomPicture:
-    predicted = predict_room(model, room)
+def room_picture(model: nn.Module, room: Room, average: bool) -> RoomPicture:
+    predicted = predict_room(model, room, average)
     return RoomPicture(
         room_id=room.id,
         room_type=room.meta["room_type"],
@@ -122,21 +125,6 @@ def room_picture(model: nn.Module, room: Room) -> RoomPicture:
         prediction=predicted,
         voxel_m=room.voxel_m,
         miou=miou(room_confusion(room, predicted)[None]),
-    )
-
-
-def panorama_picture(teacher: Teacher, student: nn.Module, room: Room) -> PanoramaPicture:
-    """The panorama as the teacher sees it, and the student's prediction through the hit map."""
-    panorama = room.panoramas[0]
-    voxel = room_hits(room, panorama).voxel  # (H, 2H)
-    projected = np.where(voxel >= 0, predict_room(student, room).ravel()[voxel], VOID).astype(np.uint8)
-    return PanoramaPicture(
-        room_id=room.id,
-        rgb=panorama.rgb,
-        truth=panorama.label,
-        teacher=teacher_labels(teacher, panorama),
-        student=projected,
-        hit=voxel >= 0,
     )
 
 
