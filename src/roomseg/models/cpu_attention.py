@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from roomseg.geometry.cpu_math import FAST_MATH, exp_f32
+from roomseg.geometry.cpu_math import exp_f32, fast_part, part
 
 ROWS = 8  # queries of a tile
 BIAS_GROUPS = 4  # partial sums of the bias gradient for each head
@@ -53,7 +53,7 @@ def _backward(qkv, bias, out, normaliser, gradient, d_qkv, d_biases):  # type: i
             _backward_head(qkv[w], bias[h], out[w], normaliser[w, h], gradient[w], h, d_qkv[w], d_biases[group, h])
 
 
-@numba.njit(cache=True)
+@part
 def _forward_head(qkv, bias, out, normaliser, h):  # type: ignore[no-untyped-def]
     """One head of one window: qkv (T, 3, H, D), bias (T, T), out (T, H D), normaliser (T,)."""
     tokens, _, _, channels = qkv.shape
@@ -69,7 +69,7 @@ def _forward_head(qkv, bias, out, normaliser, h):  # type: ignore[no-untyped-def
             _dot_rows(out[i + r, h * channels : (h + 1) * channels], values, scores[r], np.float32(1) / total)
 
 
-@numba.njit(cache=True)
+@part
 def _backward_head(qkv, bias, out, normaliser, gradient, h, d_qkv, d_bias):  # type: ignore[no-untyped-def]
     """As ``_forward_head``; writes this head's part of d_qkv and adds to d_bias (T, T)."""
     tokens, _, _, channels = qkv.shape
@@ -96,17 +96,17 @@ def _backward_head(qkv, bias, out, normaliser, gradient, h, d_qkv, d_bias):  # t
     d_qkv[:, 2, h] = d_values.T
 
 
-@numba.njit(cache=True)
+@part
 def _scaled(queries):  # type: ignore[no-untyped-def]
     return queries * np.float32(1 / np.sqrt(queries.shape[1]))
 
 
-@numba.njit(cache=True)
+@part
 def _transposed(rows):  # type: ignore[no-untyped-def]
     return np.ascontiguousarray(rows.T)
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _add_combination(total, factors, rows):  # type: ignore[no-untyped-def]
     """total[j] += sum over c of factors[c] rows[c, j], eight rows in one pass."""
     for c in range(0, rows.shape[0], 8):
@@ -119,7 +119,7 @@ def _add_combination(total, factors, rows):  # type: ignore[no-untyped-def]
             total[j] += low + (f4 * r4[j] + f5 * r5[j] + f6 * r6[j] + f7 * r7[j])
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _dot_rows(out, rows, factors, scale):  # type: ignore[no-untyped-def]
     """out[c] = scale * (rows[c] . factors), four rows in one pass."""
     for c in range(0, rows.shape[0], 4):
@@ -133,7 +133,7 @@ def _dot_rows(out, rows, factors, scale):  # type: ignore[no-untyped-def]
         out[c], out[c + 1], out[c + 2], out[c + 3] = s0 * scale, s1 * scale, s2 * scale, s3 * scale
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _exponentiate(row):  # type: ignore[no-untyped-def]
     """Scores (T,) become exp(score - greatest); returns their sum and the greatest."""
     top = _greatest(row)
@@ -144,7 +144,7 @@ def _exponentiate(row):  # type: ignore[no-untyped-def]
     return total, top
 
 
-@numba.njit(cache=True)
+@part
 def _greatest(row):  # type: ignore[no-untyped-def]
     """The greatest of a row whose length is a multiple of 8; four running maxima hide the latency of one."""
     n = len(row) // 8
@@ -157,7 +157,7 @@ def _greatest(row):  # type: ignore[no-untyped-def]
     return max(max(t0, t1), max(t2, t3))
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _score_gradient(probabilities, d_scores, normaliser, shift, d_bias):  # type: ignore[no-untyped-def]
     """One query's row: scores become probabilities, d_scores the scores' gradient, which is added to d_bias."""
     for j in range(len(probabilities)):
