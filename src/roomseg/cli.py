@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from roomseg.commands import data
+from roomseg.commands import store as store_commands
 from roomseg.commands.distill import preview
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
@@ -130,6 +131,7 @@ for _stage in STAGE_HELP:
 
 app.add_typer(distill, name="distill")
 app.add_typer(data.app, name="data")
+app.add_typer(store_commands.app, name="store")
 
 
 @app.command()
