@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from roomseg.commands import data
+from roomseg.commands.predict import predict
 from roomseg.config import override, parse_shard
 from roomseg.errors import UserError
 from roomseg.profiles import profile as profile_of
@@ -105,6 +106,7 @@ for _stage in STAGE_HELP:
 
 
 app.add_typer(data.app, name="data")
+app.command()(predict)
 
 
 @app.command()
