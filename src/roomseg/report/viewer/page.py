@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,7 @@ MOST_POINTS = 260_000  # of a mesh
 MOST_CLOUD_POINTS = 500_000
 FEWER = 0.75
 POSITION_STEPS = 65535
+POINT_OVERLAP, POINT_M = 1.9, (0.012, 0.08)  # of a cloud's points
 
 
 def write_viewer(content: ViewerContent, path: Path) -> None:
@@ -74,10 +76,18 @@ def _data(content: ViewerContent, surface: ViewerSurface) -> dict[str, Any]:
             for c in content.classes
         ],
         "points": len(surface.points),
+        "pointSize": round(_point_size_m(content, surface), 4),
         "low": low.round(4).tolist(),
         "extent": extent.round(4).tolist(),
         "buffers": buffers,
     }
+
+
+def _point_size_m(content: ViewerContent, surface: ViewerSurface) -> float:
+    """So large that a cloud's points just close, were they evenly spread."""
+    area_m2 = sum(each.area_m2 for each in content.classes)
+    spacing = math.sqrt(area_m2 / max(len(surface.points), 1))
+    return min(max(POINT_OVERLAP * spacing, POINT_M[0]), POINT_M[1])
 
 
 def packed(values: np.ndarray) -> str:  # (n, c) unsigned

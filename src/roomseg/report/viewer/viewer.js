@@ -143,7 +143,7 @@ function goHome(elevation) {
     const y = (Math.abs(dot(p, up)) * f) / (free.h / innerHeight);
     distance = Math.max(distance, dot(p, back) + Math.max(x, y));
   }
-  state.distance = distance * 0.92; // the nearest corners are cut open
+  state.distance = distance;
   redraw();
 }
 
@@ -207,7 +207,7 @@ function draw(picking = false) {
   gl.uniform1i(uniforms["focus"], state.focus);
   gl.uniform1i(uniforms["picking"], picking);
   gl.uniform1i(uniforms["opened"], state.opened);
-  gl.uniform1f(uniforms["pixels"], (0.034 * height) / (2 * Math.tan(radians(FOV) / 2)));
+  gl.uniform1f(uniforms["pixels"], (data.pointSize * height) / (2 * Math.tan(radians(FOV) / 2)));
   gl.uniform1fv(uniforms["shown"], Float32Array.from({ length: 32 }, (_, id) => +(id === 0 || shown.has(id))));
   if (state.opened && !isCloud) gl.enable(gl.CULL_FACE); else gl.disable(gl.CULL_FACE);
   if (isCloud) gl.drawArrays(gl.POINTS, 0, count);
