@@ -9,7 +9,6 @@ from roomseg.geometry import cpu_math
 from roomseg.losses import cpu_collapse, cpu_divergence
 from roomseg.models import cpu_attention, cpu_upsampled
 
-
 MODULES = (cpu_math, cpu_attention, cpu_upsampled, cpu_collapse, cpu_divergence)
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmarks.plain_student import plain_student
 from roomseg.data import rooms
 from roomseg.errors import UserError
 from roomseg.models import upsampled
 from roomseg.models.student import EMPTY, VARIANTS, build_student, pad_with_empty
 from roomseg.models.swin import window_order
 from roomseg.models.weights import load_weights
-from benchmarks.plain_student import plain_student
 from tests.models.volumes import golden, randomise, room_like
 
 

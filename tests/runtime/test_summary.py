@@ -6,7 +6,6 @@ from rich.console import Console
 
 from roomseg.runtime.summary import FIRST_ROWS, LAST_ROWS, scores_table
 
-
 ROWS = (*FIRST_ROWS, ("baseline unet3d", "unet3d"), *LAST_ROWS)
 
 
