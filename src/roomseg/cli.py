@@ -10,8 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from roomseg.commands import data
+from roomseg.commands import store as store_commands
+from roomseg.commands.distill import preview
+from roomseg.commands.predict import predict
 from roomseg.config import override, parse_shard
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.profiles import profile as profile_of
 
 app = typer.Typer(
@@ -99,12 +102,38 @@ def render(
     )
 
 
+distill = typer.Typer(help=STAGE_HELP["distill"])
+distill.command("preview")(preview)
+
+
+@distill.callback(invoke_without_command=True)
+def _distill(
+    ctx: typer.Context,
+    profile: Profile = "demo",
+    settings: Settings = None,
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = "",
+) -> None:
+    if ctx.invoked_subcommand is None:
+        _stage_command("distill")(profile, settings, store, tracking_uri)
+    elif any(_was_given(ctx, name) for name in ctx.params):
+        raise UsageError(f"distill {ctx.invoked_subcommand}: give its options after it")
+
+
+def _was_given(ctx: typer.Context, option: str) -> bool:
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 for _stage in STAGE_HELP:
-    if _stage != "render":
+    if _stage not in ("render", "distill"):
         app.command(_stage, help=STAGE_HELP[_stage])(_stage_command(_stage))
 
 
+app.add_typer(distill, name="distill")
 app.add_typer(data.app, name="data")
+app.add_typer(store_commands.app, name="store")
+app.command()(predict)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ def fit(
     Raises UserError when a loss or a gradient is not finite.
     """
     run = _Run.resumed(task.model, optimizer, checkpoints)
-    saved_at = time.monotonic()
+    pace, saved_at = _Pace(), time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())  # the caller's generators stay as they are
         bar = stack.enter_context(progress.bar(title, config.steps, done=run.step, unit="step"))
@@ -98,12 +98,14 @@ def fit(
         while run.step < config.steps:
             started = time.monotonic()
             batch = batches.take()
-            run.waited += time.monotonic() - started
+            waited = time.monotonic() - started
+            run.waited += waited
             figures = _train_step(task, optimizer, batch, lr_of(run.step), run.step, config, title)
             run.step += 1
+            pace.add(time.monotonic() - started, waited)
             done = run.step == config.steps
             if run.step % config.log_every == 0 or done:
-                run.log(figures, tracker)
+                run.log(figures, tracker, pace.take())
             validating = run.step % config.validate_every == 0 or done
             if validating:
                 run.log(_validate(task, select, run), tracker)
@@ -163,14 +165,33 @@ class _Run:
             "run": run | {"history": [*self.history]},
         }
 
-    def log(self, figures: dict[str, float], tracker: Tracker) -> None:
+    def log(self, figures: dict[str, float], tracker: Tracker, pace: Mapping[str, float] | None = None) -> None:
+        """``pace`` goes to the tracker alone: equal trainings have equal histories."""
         values = {name: float(value) for name, value in figures.items()}  # numpy's floats are no plain values
         self.history.append({"step": self.step, **values})
-        tracker.log(self.step, values)
+        tracker.log(self.step, {**values, **(pace or {})})
 
     @property
     def wait_share(self) -> float:
         return self.waited / self.seconds if self.seconds else 0.0
+
+
+@dataclass
+class _Pace:
+    """How fast the steps since the last look were, validations and checkpoints left out."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def add(self, seconds: float, waited: float) -> None:
+        self.steps, self.seconds, self.waited = self.steps + 1, self.seconds + seconds, self.waited + waited
+
+    def take(self) -> dict[str, float]:
+        """``steps_per_s``, and ``data_wait_share`` of the time that was spent waiting for batches."""
+        figures = {"steps_per_s": self.steps / self.seconds, "data_wait_share": self.waited / self.seconds}
+        self.steps, self.seconds, self.waited = 0, 0.0, 0.0
+        return figures
 
 
 class _Prefetcher:

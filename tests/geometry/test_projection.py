@@ -1,4 +1,4 @@
-"""Hits against the analytic distance in a room, and against a dense march through the same trilinear volume."""
+"""Hits against a dense march through the same trilinear volume, and their special cases."""
 
 import numpy as np
 import pytest
@@ -7,35 +7,15 @@ from hypothesis import strategies as st
 
 from roomseg.errors import UserError
 from roomseg.geometry.equirect import directions, pixel_of
-from roomseg.geometry.projection import HitMap, panorama_hits
+from roomseg.geometry.projection import HitMap, check_camera, panorama_hits
+from tests.geometry.analytic_rooms import CAMERA_VOXEL, MARGIN, VOXEL_M, distance_to_box, furnished, sampled
 
-VOXEL_M, TRUNCATION, MARGIN = 0.05, 5, 5
-ROOM_M = np.array([3.2, 2.7, 2.4])
 HEIGHT = 64
-CAMERA_VOXEL = np.array([1.33, 1.41, 1.45]) / VOXEL_M + MARGIN
-
-
-def distance_to_box(p: np.ndarray, low: list[float], high: list[float]) -> np.ndarray:
-    """Signed, + outside."""
-    q = np.maximum(np.array(low) - p, p - np.array(high))
-    return np.linalg.norm(np.maximum(q, 0), axis=-1) + np.minimum(q.max(axis=-1), 0)
-
-
-def room_distance(p: np.ndarray) -> np.ndarray:  # (..., 3) metres -> (...) metres, + in free space
-    """A room with a cupboard, a thin table top of 1.2 voxels and a pillar."""
-    walls = -distance_to_box(p, [0, 0, 0], list(ROOM_M))
-    cupboard = distance_to_box(p, [2.2, 0.0, 0.0], [3.2, 0.6, 1.7])
-    table_top = distance_to_box(p, [0.3, 1.9, 0.70], [1.9, 2.5, 0.76])
-    pillar = np.hypot(p[..., 0] - 2.4, p[..., 1] - 1.9) - 0.25
-    return np.minimum.reduce([walls, cupboard, table_top, pillar])
 
 
 @pytest.fixture(scope="module")
 def room() -> np.ndarray:  # (X, Y, Z) float32
-    shape = np.rint(ROOM_M / VOXEL_M).astype(int) + 1 + 2 * MARGIN
-    points = (np.stack(np.indices(shape), axis=-1) - MARGIN) * VOXEL_M
-    tsdf = room_distance(points) / (TRUNCATION * VOXEL_M)
-    return np.where(tsdf < -1, 1, np.clip(tsdf, -1, 1)).astype(np.float32)  # deep behind is unseen
+    return sampled(furnished).astype(np.float32) / 127
 
 
 def trilinear(volume: np.ndarray, p: np.ndarray) -> np.ndarray:  # (X, Y, Z), (N, 3) -> (N,)
@@ -60,28 +40,6 @@ def dense_march(
         depth[hit] = t - step * value[hit] / (value - before)[hit]
         before = value
     return depth
-
-
-def analytic_depth(rays: np.ndarray) -> np.ndarray:  # (N, 3) -> (N,) metres, by sphere tracing the exact distance
-    eye, depth = (CAMERA_VOXEL - MARGIN) * VOXEL_M, np.zeros(len(rays))
-    for _ in range(400):
-        depth += np.maximum(room_distance(eye + depth[:, None] * rays), 1e-7)
-    return depth
-
-
-def test_hits_lie_on_the_surfaces_of_the_room(room: np.ndarray) -> None:
-    hits = panorama_hits(room, CAMERA_VOXEL, HEIGHT)
-    assert hits.hit_rate > 0.99
-    rays = directions(HEIGHT).reshape(-1, 3).astype(np.float64)
-    depth = analytic_depth(rays)
-    nudged = [
-        analytic_depth(rays + offset) for offset in ([0, 0, 0.03], [0, 0, -0.03], [0.03, -0.03, 0], [-0.03, 0.03, 0])
-    ]
-    smooth = np.ptp([depth, *nudged], axis=0) < 0.15 + 0.1 * depth
-    error = np.abs(hits.depth_voxels.ravel() - depth / VOXEL_M)[smooth]
-    assert smooth.mean() > 0.7
-    assert np.median(error) < 0.1
-    assert (error < 0.5).mean() > 0.995
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
@@ -163,3 +121,43 @@ def test_hit_rate_is_the_share_of_pixels() -> None:
 def test_what_is_no_tsdf_is_refused(volume: np.ndarray) -> None:
     with pytest.raises(UserError, match="got a TSDF"):
         panorama_hits(volume, np.zeros(3), 8)
+
+
+def test_a_camera_without_a_place_is_refused(room: np.ndarray) -> None:
+    with pytest.raises(UserError, match=r"camera at voxel \(nan, 0.0, 0.0\); expected finite"):
+        panorama_hits(room, np.array([np.nan, 0, 0]), 8)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_hits_do_not_depend_on_threads(room: np.ndarray, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = panorama_hits(room, CAMERA_VOXEL, 41)  # not a multiple of a tile
+    monkeypatch.setattr("numba.get_num_threads", lambda: threads)
+    hits = panorama_hits(room, CAMERA_VOXEL, 41)
+    np.testing.assert_array_equal(hits.voxel, expected.voxel)
+    np.testing.assert_array_equal(hits.depth_voxels, expected.depth_voxels)
+
+
+def big_cupboard(p: np.ndarray) -> np.ndarray:
+    """One so deep that the fusion never fills its inside."""
+    return np.minimum(-distance_to_box(p, [0, 0, 0], [3.2, 2.8, 2.4]), distance_to_box(p, [1.6, 0, 0], [3.2, 2.8, 1.9]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_cameras_in_furniture_or_outside_are_refused(dtype: str) -> None:
+    volume = sampled(big_cupboard)
+    volume = volume if dtype == "int8" else volume.astype(np.float32) / 127
+
+    def at(*position_m: float) -> np.ndarray:
+        return np.array(position_m) / VOXEL_M + MARGIN
+
+    check_camera(volume, at(0.8, 1.4, 1.5))
+    check_camera(volume, at(0.1, 1.4, 1.5))  # near a wall
+    check_camera(volume, at(2.4, 1.4, 2.0))  # above the cupboard
+    with pytest.raises(UserError, match=r"\(105\.0, 40\.0, 42\.5\) lies outside the volume of 91 x 81 x 71 voxels"):
+        check_camera(volume, at(4.0, 1.4, 1.5))
+    with pytest.raises(UserError, match=r"\(47\.5, 40\.0, 42\.5\) lies behind a surface: the TSDF is -0\.50 there"):
+        check_camera(volume, at(1.7, 1.4, 1.5))
+    with pytest.raises(UserError, match=r"\(65\.0, 40\.0, 27\.5\) lies inside something: 100% of its rays"):
+        check_camera(volume, at(2.4, 1.4, 0.9))
+    with pytest.raises(UserError, match="lies inside something"):
+        check_camera(volume, np.array([0.5, 0.5, 0.5]))  # the corner of the margin

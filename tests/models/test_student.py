@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmarks.plain_student import plain_student
 from roomseg.data import rooms
 from roomseg.errors import UserError
+from roomseg.models import upsampled
 from roomseg.models.student import EMPTY, VARIANTS, build_student, pad_with_empty
 from roomseg.models.swin import window_order
 from roomseg.models.weights import load_weights
-from tests.models.reference_student import reference_student
 from tests.models.volumes import golden, randomise, room_like
 
 
@@ -43,7 +46,7 @@ def test_equals_the_step_by_step_student(variant: str, sizes: tuple[int, int, in
     x, _ = room_like(sizes, seed=2)
     with torch.no_grad():
         fast = student(x)
-        slow = reference_student(student.state_dict(), x, VARIANTS[variant].depths, VARIANTS[variant].heads)
+        slow = plain_student(student.state_dict(), x, VARIANTS[variant].depths, VARIANTS[variant].heads)
     assert slow.std() > 0.05
     torch.testing.assert_close(fast, slow, atol=1e-4, rtol=1e-4)
 
@@ -58,7 +61,7 @@ def test_gradients_equal_those_of_the_step_by_step_student() -> None:
     fast = {name: parameter.grad for name, parameter in student.named_parameters()}
 
     student.zero_grad()
-    slow_logits = reference_student(dict(student.named_parameters()), x, *VARIANTS["T"][1:])
+    slow_logits = plain_student(dict(student.named_parameters()), x, *VARIANTS["T"][1:])
     F.cross_entropy(slow_logits, labels.long(), class_weight).backward()
     for name, parameter in student.named_parameters():
         scale = parameter.grad.abs().max().item()
@@ -149,3 +152,25 @@ def test_training_goes_on_after_a_prediction_in_inference_mode() -> None:
         student.predict(x)
     student.cross_entropy(student.coarse(x), x, labels % 3).backward()
     assert all(p.grad is not None for p in student.parameters())
+
+
+def test_the_mean_over_symmetries_is_that_of_the_logits_and_moves_with_the_room() -> None:
+    student = build_student("T", seed=3).eval()
+    randomise(student, seed=1, spread=0.05)
+    x, _ = room_like((64, 128, 64), seed=2)
+    with torch.no_grad():
+        logits = []
+        for mirrored, turns in itertools.product((False, True), range(4)):
+            moved = torch.rot90(x.flip(2) if mirrored else x, turns, (2, 3))
+            back = torch.rot90(student(moved), -turns, (2, 3))
+            logits.append(back.flip(2) if mirrored else back)
+        expected = torch.stack(logits).mean(0)
+        coarse = student.symmetric_coarse(x)
+        torch.testing.assert_close(
+            upsampled.upsampled_logits(coarse, x, student.pixel_head), expected, atol=1e-4, rtol=1e-4
+        )
+        labels = student.predict(x, average=True)
+        assert (labels == expected.argmax(1)).float().mean() > 0.999
+        turned = student.predict(torch.rot90(x.flip(2), 1, (2, 3)), average=True)
+    assert (turned == torch.rot90(labels.flip(1), 1, (1, 2))).float().mean() > 0.999
+    assert (student.predict(x) != labels).any()

@@ -5,8 +5,8 @@ hold a crossing, and there the TSDF along the ray is a cubic, sampled finely and
 leaps: each knows its distance to the nearest near cell, so the cube of cells around it is known to be free (Cohen and
 Sheffer 1994). Rays come in tiles: what is free for a whole cone of them is skipped once a tile.
 
-No leap passes a near cell, whatever the TSDF is. Sphere tracing would: a fused distance is only projective, and too long
-beside thin furniture.
+No leap passes a near cell, whatever the TSDF is. Sphere tracing would: a fused distance is only projective, and too
+long beside thin furniture.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _range_in(shape: Cell, camera: Vector, ray: Vector, inverse: Vector) -> tupl
 
 @inlined_kernel
 def _clamped_floor(x: float, low: int, high: int) -> int:
-    return max(low, min(high, int(math.floor(x))))
+    return max(low, min(high, math.floor(x)))
 
 
 @inlined_kernel
@@ -182,7 +182,7 @@ def _free_for_all(cells: np.ndarray, camera: Vector, middle: Vector, spread: flo
     t = 0.0
     while True:
         x, y, z = camera[0] + t * middle[0], camera[1] + t * middle[1], camera[2] + t * middle[2]
-        i, j, k = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
+        i, j, k = math.floor(x), math.floor(y), math.floor(z)
         if not (0 <= i < cells.shape[0] and 0 <= j < cells.shape[1] and 0 <= k < cells.shape[2]):
             return t
         leap = int(cells[i, j, k])

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from roomseg.losses import cpu_collapse, cpu_divergence
+
 
 def dense_distillation(
     student_logits: Tensor,  # (P, K), of the voxel that each pixel hits
@@ -49,13 +51,10 @@ def gather_teacher(
 ) -> GatheredTeacher:
     """The teacher's share of the loss, once a panorama. Raises ValueError if no pixel with a weight hits anything."""
     seen = hit_voxel >= 0
-    weights = pixel_weights[seen]  # (P,)
-    total = float(weights.sum(dtype=torch.float64))
-    if not total > 0:
-        raise ValueError("no pixel of the panorama hits a voxel and has a weight; there is nothing to distil")
+    total = _total_weight(hit_voxel, pixel_weights)
     logits = F.interpolate(teacher_logits[None].float(), size=hit_voxel.shape, mode="bilinear", align_corners=False)
     log_teacher = F.log_softmax(logits[0][:, seen].T / tau, dim=1)  # (P, K)
-    target = (weights / total).to(log_teacher.dtype)[:, None] * log_teacher.exp()
+    target = (pixel_weights[seen] / total).to(log_teacher.dtype)[:, None] * log_teacher.exp()
     voxels, place = torch.unique(hit_voxel[seen].long(), return_inverse=True)
     return GatheredTeacher(voxels, place, target, float((target * log_teacher).sum(dtype=torch.float64)), total)
 
@@ -86,10 +85,35 @@ def collapse_teacher(
     pixel_weights: Tensor,  # (H, W), such as cos(phi) or ones
 ) -> CollapsedTeacher:
     """Sum the teacher over the pixels of each voxel, once a panorama; raises ValueError as ``gather_teacher``."""
+    fast = _collapsed_on_cpu(teacher_logits, hit_voxel, tau, pixel_weights)
+    if fast is not None:
+        return fast
     gathered = gather_teacher(teacher_logits, hit_voxel, tau, pixel_weights)
     target = gathered.target.new_zeros(len(gathered.voxels), len(teacher_logits))
     target.index_add_(0, gathered.place, gathered.target)
     return CollapsedTeacher(gathered.voxels, target, gathered.constant, gathered.weight)
+
+
+def _collapsed_on_cpu(
+    teacher_logits: Tensor, hit_voxel: Tensor, tau: float, pixel_weights: Tensor
+) -> CollapsedTeacher | None:
+    """None where the kernel cannot: on another device, or too steep logits."""
+    total = _total_weight(hit_voxel, pixel_weights)
+    if hit_voxel.device.type != "cpu" or teacher_logits.device.type != "cpu":
+        return None
+    weights = (pixel_weights / total).float().contiguous().numpy()
+    found = cpu_collapse.collapse(teacher_logits.float().numpy(), hit_voxel.contiguous().numpy(), tau, weights)
+    if found is None:
+        return None
+    voxels, target, constant = found
+    return CollapsedTeacher(torch.from_numpy(voxels), torch.from_numpy(target), constant, total)
+
+
+def _total_weight(hit_voxel: Tensor, pixel_weights: Tensor) -> float:
+    total = float((pixel_weights * (hit_voxel >= 0)).sum(dtype=torch.float64))
+    if not total > 0:
+        raise ValueError("no pixel of the panorama hits a voxel and has a weight; there is nothing to distil")
+    return total
 
 
 def join_collapsed(views: Sequence[CollapsedTeacher]) -> CollapsedTeacher:
@@ -103,5 +127,32 @@ def join_collapsed(views: Sequence[CollapsedTeacher]) -> CollapsedTeacher:
 
 def collapsed_distillation(student_logits: Tensor, collapsed: CollapsedTeacher, tau: float) -> Tensor:
     """The same loss from the student's logits (V, K) at ``collapsed.voxels``: one term a voxel."""
-    log_student = F.log_softmax(student_logits / tau, dim=1)
-    return tau**2 * (collapsed.constant - (collapsed.target * log_student).sum())
+    return tau**2 * collapsed.constant + _CollapsedTerm.apply(student_logits, collapsed.target, tau)
+
+
+class _CollapsedTerm(torch.autograd.Function):
+    """- tau^2 sum_v <T_v, log s_v>; the gradient comes with the value, so that few (V, K) tensors are made."""
+
+    @staticmethod
+    def forward(ctx, student_logits, target, tau):  # type: ignore[no-untyped-def]
+        logits = student_logits.to(torch.promote_types(student_logits.dtype, target.dtype))
+        run = _kernel_cross_entropy if logits.device.type == "cpu" and logits.dtype == torch.float32 else _cross_entropy
+        value, gradient = run(logits, target, tau)
+        ctx.save_for_backward(gradient.mul_(tau).to(student_logits.dtype))
+        return value * tau**2
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        return gradient * ctx.saved_tensors[0], None, None
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    log_student = F.log_softmax(logits / tau, dim=1)
+    value = -(target * log_student).sum(1).sum(dtype=torch.float64)
+    return value.to(logits.dtype), log_student.exp() * target.sum(1, keepdim=True) - target
+
+
+def _kernel_cross_entropy(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    logits, target = logits.detach().contiguous(), target.contiguous()
+    value, gradient = cpu_divergence.cross_entropy(logits.numpy(), target.numpy(), tau)
+    return logits.new_tensor(value), torch.from_numpy(gradient)

@@ -6,6 +6,7 @@ the logits at an eighth of the resolution and lets ``upsampled.py`` answer what 
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import NamedTuple
 
@@ -61,10 +62,28 @@ class Student(nn.Module):
         """Logits of a volume of any size, for small ones: K times the input's memory."""
         return upsampled.upsampled_logits(self.coarse(pad_with_empty(x)), x, self.pixel_head)
 
-    def predict(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8
-        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, or as memory allows."""
+    def predict(self, x: Tensor, max_voxels: int | None = None, average: bool = False) -> Tensor:
+        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, or as memory allows.
+
+        (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8; ``average`` as in ``symmetric_coarse``.
+        """
         with torch.no_grad():
-            return upsampled.upsampled_labels(self.room_coarse(x, max_voxels), x, self.pixel_head)
+            coarse = self.symmetric_coarse(x, max_voxels) if average else self.room_coarse(x, max_voxels)
+            return upsampled.upsampled_labels(coarse, x, self.pixel_head)
+
+    def symmetric_coarse(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # as ``room_coarse``
+        """The mean over the room turned by quarter turns about Z and mirrored, eight in all.
+
+        The mean of coarse logits is that of the logits: the layers after them are linear and see no neighbours in X and
+        Y but by a symmetric resize.
+        """
+        padded = pad_with_empty(x)  # first, so that cells come to lie on cells
+        seen = []
+        for mirrored, turns in itertools.product((False, True), range(4)):
+            moved = torch.rot90(padded.flip(2) if mirrored else padded, turns, (2, 3))
+            back = torch.rot90(self.room_coarse(moved, max_voxels), -turns, (2, 3))
+            seen.append(back.flip(2) if mirrored else back)
+        return torch.stack(seen).mean(0)
 
     def room_coarse(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, K, cells of the padded room)
         """``coarse`` of a room of any size, from overlapping windows where it is too large for the memory there is."""

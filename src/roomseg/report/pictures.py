@@ -98,9 +98,8 @@ def error_colors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:  # (.
 def panorama_views(panorama: PanoramaPicture, labels: LabelSet) -> PanoramaViews:
     """A panorama with its label maps; red where teacher and projected student disagree, over the faded picture."""
     grey = panorama.rgb.astype(np.float32).mean(axis=-1, keepdims=True)  # (H, 2H, 1)
-    faded = np.repeat(150 + grey * 0.38, 3, axis=-1)
     differ = panorama.hit & (panorama.teacher != panorama.student)
-    disagreement = np.where(differ[..., None], 0.25 * grey + 0.85 * np.array(WRONG), faded)
+    disagreement = np.where(differ[..., None], 0.25 * grey + 0.85 * np.array(WRONG), over_grey(panorama.rgb))
     return PanoramaViews(
         rgb=panorama.rgb,
         truth=colorize(panorama.truth, labels),
@@ -109,6 +108,11 @@ def panorama_views(panorama: PanoramaPicture, labels: LabelSet) -> PanoramaViews
         disagreement=np.clip(disagreement, 0, 255).astype(np.uint8),
         hit=np.where(panorama.hit[..., None], np.array(HIT, np.uint8), np.array(MISS, np.uint8)),
     )
+
+
+def over_grey(rgb: np.ndarray) -> np.ndarray:  # (h, w, 3) uint8 -> float32
+    """A picture faded to pale greys, to be painted on."""
+    return np.repeat(150 + rgb.astype(np.float32).mean(axis=-1, keepdims=True) * 0.38, 3, axis=-1)
 
 
 def png_bytes(image: np.ndarray) -> bytes:  # (h, w, 3 or 4) uint8

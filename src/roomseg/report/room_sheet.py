@@ -27,7 +27,7 @@ SHOWN_CREDITS = 8
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
     picture: np.ndarray  # (h, COLUMN, 3) uint8
     name: str
     note: str
@@ -46,7 +46,7 @@ def room_sheet(room: Room) -> np.ndarray:  # (h, WIDTH, 3) uint8
     top = 150
     for row, row_height in zip(rows, heights, strict=True):
         for n, panel in enumerate(row):
-            _draw_panel(sheet, draw, panel, MARGIN + n * (COLUMN + GAP), top)
+            draw_panel(sheet, draw, panel, MARGIN + n * (COLUMN + GAP), top)
         top += row_height
     _legend(draw, room, labels, MARGIN + 2 * (COLUMN + GAP), top - heights[-1])
     draw.line([(MARGIN, top), (WIDTH - MARGIN, top)], RULE, 2)
@@ -78,18 +78,18 @@ def _heading(draw: ImageDraw.ImageDraw, room: Room) -> None:
     draw.text((MARGIN, 96), "   ·   ".join(facts), SOFT, font=ImageFont.load_default(TEXT))
 
 
-def _panorama_panels(room: Room, labels: LabelSet) -> list[_Panel]:
+def _panorama_panels(room: Room, labels: LabelSet) -> list[Panel]:
     if not room.panoramas:
         empty = np.full((COLUMN // 2, COLUMN, 3), RULE, np.uint8)
-        return [_Panel(empty, "no panorama", "the teacher cannot learn from this room")]
+        return [Panel(empty, "no panorama", "the teacher cannot learn from this room")]
     view = room.panoramas[0]
     hits, note = _hit_map(room, view)
     camera = ", ".join(f"{v:.2f}" for v in view.camera_m)
     more = f", the first of {len(room.panoramas)}" if len(room.panoramas) > 1 else ""
     return [
-        _Panel(resized(view.rgb, COLUMN, smooth=True), "panorama", f"from ({camera}) m{more}"),
-        _Panel(resized(colorize(view.label, labels), COLUMN, smooth=False), "its labels", _unlabelled(view.label)),
-        _Panel(resized(hits, COLUMN, smooth=False), "hits", note),
+        Panel(resized(view.rgb, COLUMN, smooth=True), "panorama", f"from ({camera}) m{more}"),
+        Panel(resized(colorize(view.label, labels), COLUMN, smooth=False), "its labels", _unlabelled(view.label)),
+        Panel(resized(hits, COLUMN, smooth=False), "hits", note),
     ]
 
 
@@ -109,13 +109,13 @@ def _hit_map(room: Room, view: Panorama) -> tuple[np.ndarray, str]:  # (H, 2H, 3
     return picture, f"of {hit.mean():.1%} of its rays, {share:.1%} of these on their label (else red)"
 
 
-def _top_panels(room: Room, labels: LabelSet) -> list[_Panel]:
+def _top_panels(room: Room, labels: LabelSet) -> list[Panel]:
     traced = trace(room.tsdf, _drawn_from_above(room, labels), FROM_ABOVE, TOP_VIEW)
     colours = over(paint(traced, room.tsdf, room.rgb, blend=True), PAPER)
     classes = over(paint(traced, room.tsdf, colorize(room.label, labels), blend=False), PAPER)
     return [
-        _Panel(colours, "from above", "without a ceiling; +Y is up"),
-        _Panel(classes, "its labels", f"{_void_share(room):.1%} of what is not empty without label"),
+        Panel(colours, "from above", "without a ceiling; +Y is up"),
+        Panel(classes, "its labels", f"{_void_share(room):.1%} of what is not empty without label"),
     ]
 
 
@@ -131,7 +131,7 @@ def _void_share(room: Room) -> float:
     return float((room.label[full] == VOID).mean()) if full.any() else 0.0
 
 
-def _draw_panel(sheet: Image.Image, draw: ImageDraw.ImageDraw, panel: _Panel, left: int, top: int) -> None:
+def draw_panel(sheet: Image.Image, draw: ImageDraw.ImageDraw, panel: Panel, left: int, top: int) -> None:
     height = panel.picture.shape[0]
     sheet.paste(Image.fromarray(panel.picture), (left, top))
     font = ImageFont.load_default(TEXT)
@@ -149,7 +149,7 @@ def _legend(draw: ImageDraw.ImageDraw, room: Room, labels: LabelSet, left: int, 
     for n, class_id in enumerate(shown):
         x = left + (n // LEGEND_ROWS) * (COLUMN // 2)
         y = top + (n % LEGEND_ROWS) * line
-        _legend_line(draw, labels, class_id, counts[class_id] / counts.sum(), (x, y))
+        legend_line(draw, labels, class_id, counts[class_id] / counts.sum(), (x, y))
     draw.text(
         (left, top + TOP_VIEW[0] + 14),
         f"{len(present)} of {len(labels) - 1} classes, shares of the labelled voxels",
@@ -158,7 +158,7 @@ def _legend(draw: ImageDraw.ImageDraw, room: Room, labels: LabelSet, left: int, 
     )
 
 
-def _legend_line(
+def legend_line(
     draw: ImageDraw.ImageDraw, labels: LabelSet, class_id: int, share: float, corner: tuple[int, int]
 ) -> None:
     x, y = corner

@@ -6,7 +6,7 @@ the untrained student. Baselines that were trained like the student (``evaluate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -20,16 +20,15 @@ from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import VOID, LabelSet, label_set
 from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou
-from roomseg.models.teacher import Teacher
 from roomseg.ports import StageContext
-from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+from roomseg.report.content import Curve, ModelScores, ReportContent, RoomPicture
 from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
 from roomseg.splits import SPLITS
-from roomseg.stages.distillation.judging import room_hits
+from roomseg.stages.distillation.preview import panorama_picture
 from roomseg.stages.networks import build_from_card, load_network, load_student, predict_room, read_card, room_confusion
 from roomseg.stages.outputs import add_json, read_json
-from roomseg.stages.teacher import load_teacher, teacher_confusions, teacher_labels
+from roomseg.stages.teacher import load_teacher, teacher_confusions
 from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
@@ -44,12 +43,14 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     labels = label_set(read_card(ctx.inputs["distilled"]).labels)
     teacher = load_teacher(ctx.inputs["teacher"]).to(training_device())
     networks = load_networks(ctx, config.seed)
+    average = config.average_symmetries
     confusions = {"constant": constant_confusions(audit, test, labels)}
     for name, model in networks.items():
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
-        confusions[name] = [room_confusion(room, predict_room(model, room)) for room in rooms]
+        confusions[name] = [room_confusion(room, predict_room(model, room, average)) for room in rooms]
     models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
-    teacher_2d = all_scores(teacher_confusions(teacher, test))
+    on_panoramas = teacher_confusions(teacher, test)
+    teacher_2d = all_scores(on_panoramas) if on_panoramas else {}
     confusion = np.sum(confusions["distilled student"], axis=0)  # (K, K)
     add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
     add_json(ctx, "confusion.json", {"classes": list(labels.names), "voxels": confusion.tolist()})
@@ -61,8 +62,10 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         teacher_2d=teacher_2d,
         models=models,
         confusion=confusion,
-        rooms=[room_picture(last, room) for room in islice(test, config.pictured_rooms)],
-        panoramas=[panorama_picture(teacher, last, room) for room in islice(test, PANORAMA_PICTURES)],
+        rooms=[room_picture(last, room, average) for room in islice(test, config.pictured_rooms)],
+        panoramas=[
+            panorama_picture(teacher, last, room, average=average) for room in islice(_seen(test), PANORAMA_PICTURES)
+        ],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
         credits=audit["credits"],
@@ -111,8 +114,8 @@ def model_scores(name: str, matrices: Sequence[np.ndarray], config: EvaluateConf
     )
 
 
-def room_picture(model: nn.Module, room: Room) -> RoomPicture:
-    predicted = predict_room(model, room)
+def room_picture(model: nn.Module, room: Room, average: bool) -> RoomPicture:
+    predicted = predict_room(model, room, average)
     return RoomPicture(
         room_id=room.id,
         room_type=room.meta["room_type"],
@@ -125,19 +128,9 @@ def room_picture(model: nn.Module, room: Room) -> RoomPicture:
     )
 
 
-def panorama_picture(teacher: Teacher, student: nn.Module, room: Room) -> PanoramaPicture:
-    """The panorama as the teacher sees it, and the student's prediction through the hit map."""
-    panorama = room.panoramas[0]
-    voxel = room_hits(room, panorama).voxel  # (H, 2H)
-    projected = np.where(voxel >= 0, predict_room(student, room).ravel()[voxel], VOID).astype(np.uint8)
-    return PanoramaPicture(
-        room_id=room.id,
-        rgb=panorama.rgb,
-        truth=panorama.label,
-        teacher=teacher_labels(teacher, panorama),
-        student=projected,
-        hit=voxel >= 0,
-    )
+def _seen(rooms: RoomSet) -> Iterator[Room]:
+    """The rooms that have a panorama."""
+    return (ref.load() for ref in rooms.refs if len(ref.panoramas()))
 
 
 def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, str]]:
@@ -150,7 +143,7 @@ def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, st
         ("houses in two splits", str(audit["houses_in_two_splits"])),
         ("student", f"3D Segmenter {card.network}, {card.voxel_m * 100:g} cm voxels"),
         ("teacher", f"Segmenter {teacher['backbone']}, patch {teacher['patch']}, height {teacher['height']}"),
-        ("panorama rays that hit", f"{audit['hit_rate']:.1%}"),
+        ("panorama rays that hit", "not known" if audit["hit_rate"] is None else f"{audit['hit_rate']:.1%}"),
         *((f"digest of {name}", artifact.digest[:16]) for name, artifact in ctx.inputs.items()),
     ]
 

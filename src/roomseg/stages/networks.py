@@ -79,10 +79,14 @@ def room_tensor(room: Room) -> torch.Tensor:  # (1, 4, X, Y, Z) float32
     return torch.from_numpy(network_input(room))[None]
 
 
-def predict_room(model: nn.Module, room: Room) -> np.ndarray:  # (X, Y, Z) uint8
+def predict_room(model: nn.Module, room: Room, average: bool = False) -> np.ndarray:  # (X, Y, Z) uint8
+    """``average``: of a student, the mean over the room's symmetries; baselines have no such thing."""
     device = next(model.parameters()).device
     with torch.inference_mode():
-        return as_network(model).predict(room_tensor(room).to(device))[0].cpu().numpy()
+        volume = room_tensor(room).to(device)
+        if isinstance(model, Student):
+            return model.predict(volume, average=average)[0].cpu().numpy()
+        return as_network(model).predict(volume)[0].cpu().numpy()
 
 
 def room_confusion(room: Room, predicted: np.ndarray) -> np.ndarray:  # (K, K) int64, rows truth

@@ -8,7 +8,8 @@ import numpy as np
 
 from roomseg.config import DistillConfig
 from roomseg.data.rooms import Panorama, Room
-from roomseg.geometry.projection import HitMap, panorama_hits
+from roomseg.errors import UserError
+from roomseg.geometry.projection import HitMap, check_camera, panorama_hits
 from roomseg.labels import VOID
 
 NEAR_M = 0.4  # what is nearer than this blocks the view
@@ -63,12 +64,8 @@ def fault_of(noted: dict[str, Any], config: DistillConfig) -> str | None:
 
 def _misplaced(room: Room, panorama: Panorama) -> str | None:
     """Why nothing can be seen from the camera, or None."""
-    camera = camera_voxel(room, panorama)
-    at = ", ".join(f"{x:.2f}" for x in panorama.camera_m)
-    last = np.array(room.shape) - 1
-    if not ((camera >= 0) & (camera <= last)).all():
-        low, high = (", ".join(f"{x:.2f}" for x in room.origin_m + room.voxel_m * end) for end in (0 * last, last))
-        return f"its camera ({at}) m is outside the volume, which goes from ({low}) to ({high}) m"
-    if room.tsdf[tuple(np.rint(camera).astype(int))] < 0:
-        return f"its camera ({at}) m is inside furniture or a wall"
+    try:
+        check_camera(room.tsdf, camera_voxel(room, panorama))
+    except UserError as error:
+        return str(error).partition(";")[0]  # what to do about it is not the same here
     return None

@@ -1,0 +1,97 @@
+"""Does distillation help? Several seeds of the distill stage for each weight of its loss, 0 being cross entropy alone.
+
+    python scripts/compare_distillation.py --profile demo --store STORE --weights 0 1 --seeds 3
+
+Rooms, teacher and pretrained student are those of the profile and the settings, made before by `roomseg render`,
+`roomseg teacher` and `roomseg pretrain`; all arms start from the same student and have the same number of iterations.
+Scored is the best of the validations, on the test rooms. What has been run is not run again; stopped, it continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from roomseg.config import PipelineConfig, override
+from roomseg.data.dataset import RoomSet, open_rooms
+from roomseg.metrics import all_scores
+from roomseg.profiles import profile
+from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
+from roomseg.runtime.manifest import Manifest
+from roomseg.runtime.stage import find_inputs, run_stage
+from roomseg.runtime.storage import open_store
+from roomseg.stages.networks import load_student, network_confusions
+from roomseg.stages.teacher import load_teacher, teacher_confusions
+from roomseg.training import training_device
+
+SCORES = ("miou", "miou_published", "aacc")
+
+
+def compare(
+    config: PipelineConfig, store: str, inputs: Mapping[str, Manifest], weights: Sequence[float], seeds: int
+) -> list[dict]:
+    """One line a model: teacher, pretrained student, then each weight and seed; seed by seed, so that all keep pace."""
+    test = open_rooms(reader(inputs["rooms"], store), "test")
+    teacher = load_teacher(reader(inputs["teacher"], store)).to(training_device())
+    lines = [{"model": "teacher, 2D", **all_scores(teacher_confusions(teacher, test))}]
+    lines.append({"model": "pretrained", **student_scores(inputs["pretrained"], store, test)})
+    show(lines)
+    for seed in range(seeds):
+        for weight in weights:
+            arm = override(config, [f"distill.weight={weight}", f"distill.seed={seed}"])
+            made = run_stage("distill", arm.distill, store=store, inputs=inputs, run_id=arm.run_id)
+            scores = student_scores(made, store, test)
+            lines.append({"model": f"weight {weight:g}", "seed": seed, "val_miou": made.scores["val_miou"], **scores})
+            show(lines[-1:])
+    return lines
+
+
+def student_scores(manifest: Manifest, store: str, rooms: RoomSet) -> dict[str, float]:
+    student = load_student(reader(manifest, store)).to(training_device())
+    return all_scores(network_confusions(student, rooms))
+
+
+def reader(manifest: Manifest, store: str) -> StoreArtifactReader:
+    opened = open_store(store)
+    return StoreArtifactReader(opened, manifest, cache_dir(opened))
+
+
+def show(lines: Sequence[dict]) -> None:
+    for line in lines:
+        figures = "  ".join(f"{name} {100 * line[name]:5.2f} %" for name in ("val_miou", *SCORES) if name in line)
+        seed = f"seed {line['seed']}" if "seed" in line else ""
+        print(f"{line['model']:14}{seed:8}{figures}", flush=True)
+
+
+def show_arms(lines: Sequence[dict]) -> None:
+    """Mean and sample deviation over the seeds of each weight."""
+    for model in dict.fromkeys(line["model"] for line in lines if "seed" in line):
+        of_model = [line for line in lines if line["model"] == model]
+        for name in ("val_miou", *SCORES):
+            values = [100 * line[name] for line in of_model]
+            spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            print(f"{model:14}{name:16}{statistics.mean(values):6.2f}{spread} % over {len(values)} seeds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--store", default="roomseg-store")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 1.0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every line here")
+    arguments = parser.parse_args()
+    config = override(profile(arguments.profile), arguments.settings)
+    inputs = find_inputs("distill", config, arguments.store)
+    lines = compare(config, arguments.store, inputs, arguments.weights, arguments.seeds)
+    show_arms(lines)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
