@@ -4,12 +4,14 @@ BIN := .venv/bin
 FURNITURE := .furniture
 SHELL := /bin/sh
 
-.PHONY: help setup furniture demo test test-heavy check format clean
+.PHONY: help setup furniture demo test test-heavy test-images images check format clean
 
 help:
 	@echo "make demo        set up, then run the whole pipeline on this machine: python pipeline.py --local --profile demo"
 	@echo "make test        set up, then run every test but the heavy ones"
 	@echo "make test-heavy  the heavy ones"
+	@echo "make test-images builds the container images without a registry and runs stages in them (root, buildah, debootstrap)"
+	@echo "make images      the container images: render and train, with buildah or docker"
 	@echo "make check       ruff, mypy, import-linter, golden pipeline YAML"
 	@echo "make setup       only make .venv"
 	@echo "make furniture   only fetch the CAD furniture (Debian package, no root)"
@@ -28,10 +30,17 @@ demo: setup furniture
 	$(BIN)/python pipeline.py --local --profile demo
 
 test: setup furniture
-	$(BIN)/python -m pytest -m "not heavy"
+	$(BIN)/python -m pytest -m "not heavy and not images"
 
 test-heavy: setup furniture
 	$(BIN)/python -m pytest -m heavy
+
+test-images: setup furniture
+	$(BIN)/python -m pytest -m images
+
+images:
+	images/build.sh render
+	images/build.sh train
 
 check: setup
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import typer
 from roomseg.commands import data
 from roomseg.commands import store as store_commands
 from roomseg.commands.distill import preview
+from roomseg.commands.doctor import doctor
 from roomseg.commands.predict import predict
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
@@ -134,6 +135,7 @@ app.add_typer(distill, name="distill")
 app.add_typer(data.app, name="data")
 app.add_typer(store_commands.app, name="store")
 app.command()(predict)
+app.command()(doctor)
 
 
 @app.command()

@@ -16,6 +16,7 @@ import yaml
 
 from roomseg.config import PipelineConfig, override
 from roomseg.profiles import demo
+from roomseg.runtime.manifest import Manifest
 from tests.conftest import free_ports
 from tests.e2e.test_local_pipeline import TINY
 from tests.golden.update import GOLDEN
@@ -122,14 +123,14 @@ def test_two_stages_run_inside(render_image, train_image, tiny, scratch, s3_stor
     where = {"store": s3_store, "tracking_uri": mlflow_server, "run_id": "in-containers"}
     rendered = {"config": tiny.render.model_dump_json(), **where}
     run_component(render_image, "render", rendered, {}, scratch, **s3)
-    rooms = json.loads((scratch / "out/rooms").read_text())
-    assert (rooms["stage"], rooms["scores"]["rooms"]) == ("render", 5)
+    rooms = Manifest.from_json((scratch / "out/rooms").read_text())
+    assert (rooms.stage, rooms.scores["rooms"]) == ("render", 5)
     pretrained = {"config": tiny.pretrain.model_dump_json(), **where}
     told = run_component(train_image, "pretrain", pretrained, {"rooms": "/scratch/out/rooms"}, scratch, **s3)
-    manifest = json.loads((scratch / "out/pretrained").read_text())
-    assert manifest["parents"]["rooms"]["digest"] == rooms["digest"] if "digest" in rooms else manifest["parents"]
+    manifest = Manifest.from_json((scratch / "out/pretrained").read_text())
+    assert manifest.parents["rooms"] == rooms.as_parent()
     logged = told["artifacts"]["metrics"]["artifacts"][0]["metadata"]
-    assert logged["val_miou"] == pytest.approx(manifest["scores"]["val_miou"])
+    assert logged["val_miou"] == pytest.approx(manifest.scores["val_miou"])
 
 
 @pytest.mark.parametrize("name", ["render", "train"])

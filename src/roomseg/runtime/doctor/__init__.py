@@ -1,0 +1,1 @@
+"""What a pipeline needs, tried out: each check is a function that gives one or more ``Line``."""
