@@ -15,6 +15,7 @@ from roomseg.data.audit import audit_report
 from roomseg.data.rooms import Room
 from roomseg.data.shards import write_shard
 from roomseg.errors import UserError
+from roomseg.labels import PANOROOMS3D
 from roomseg.ports import Rejected
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
 from roomseg.runtime.manifest import Manifest, Origin
@@ -35,7 +36,7 @@ def render(store_url: str, scratch: Path, *rooms: Room | Rejected, fingerprint: 
     writer.add(name, path)
     index.write_index([(name, summary)], path)
     writer.add(index.NAME, path)
-    path.write_text(json.dumps(audit_report([summary])))
+    path.write_text(json.dumps(audit_report([summary]), sort_keys=True))
     writer.add("audit.json", path)
     return writer.finish({})
 
@@ -60,6 +61,8 @@ def test_a_sound_store_is_fit_for_training(store_url: str, tmp_path: Path) -> No
     assert "3 rooms: fit for training" in done.stdout
     assert "1 x … got … faces" in done.stdout
     assert "1, by licence: CC0 (1)" in done.stdout
+    listed = [line.split("  ")[1].strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert set(PANOROOMS3D.names) - set(listed) == {"void"}
     written = json.loads((tmp_path / "check.json").read_text())
     assert (written["fit"], written["faults"], written["audit"]["rooms"]["val"]) == (True, [], 1)
 

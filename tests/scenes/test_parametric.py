@@ -88,6 +88,48 @@ def test_every_variant_fills_its_size_and_is_sound() -> None:
     assert all(counts[kind] >= 20 for kind in many)
 
 
+# The kinds of each major class that are told apart by form.
+MAJOR: dict[str, tuple[Kind, ...]] = {
+    "chair": ("chair", "armchair", "office_chair"),
+    "table": ("coffee_table", "dining_table", "side_table"),
+    "sofa": ("sofa", "corner_sofa"),
+    "bed": ("bed", "bunk_bed", "crib"),
+    "cabinet": ("tv_stand", "bookcase", "cabinet"),
+    "lamp": ("floor_lamp", "table_lamp", "ceiling_lamp"),
+    "stool": ("stool", "bench"),
+    "wardrobe": ("wardrobe",),
+    "plant": ("plant",),
+    "door": ("door",),
+    "window": ("window",),
+}
+SIDE = 16  # cells
+IN_FACE = np.array([(i / 14, j / 14) for i in range(15) for j in range(15 - i)])  # points, as weights of two corners
+
+
+def form(mesh: TriangleMesh) -> set[int]:
+    """The cells of a 16^3 grid over the mesh's bounds that its surface touches: the same for any size of it."""
+    low, high = mesh.bounds
+    corners = ((mesh.vertices - low) / np.maximum(high - low, 1e-9))[mesh.faces]
+    weights = np.column_stack([1 - IN_FACE.sum(axis=1), IN_FACE])
+    points = np.einsum("sk,fkd->fsd", weights, corners).reshape(-1, 3)
+    cells = np.minimum((points * SIDE).astype(int), SIDE - 1)
+    return set(np.unique(cells @ [SIDE * SIDE, SIDE, 1]).tolist())
+
+
+@pytest.mark.parametrize("name", MAJOR)
+def test_major_classes_have_twenty_forms(name: str) -> None:
+    """Forms that share less than nine tenths of their cells with any other that is counted."""
+    numbers = [(v.kind, v.number) for v in catalogue.variants() if v.kind in MAJOR[name]]
+    different: list[set[int]] = []
+    for kind, number in numbers:
+        cells = form(catalogue.build(kind, number))
+        if all(len(cells & other) < 0.9 * len(cells | other) for other in different):
+            different.append(cells)
+        if len(different) == 20:
+            return
+    pytest.fail(f"{name}: {len(different)} forms of {len(numbers)} variants")
+
+
 def test_variants_are_functions_of_their_number() -> None:
     for kind in KINDS:
         first, again, other = (catalogue.build(kind, number) for number in (1, 1, 2))

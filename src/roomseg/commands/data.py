@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from roomseg.errors import UserError
+from roomseg.labels import VOID, label_set
 from roomseg.splits import SPLITS
 
 if TYPE_CHECKING:  # the rest is imported where it is needed: --help answers at once
@@ -105,7 +106,7 @@ def print_check(checked: Check, manifest: Manifest, console: Console) -> None:
     audit = checked.audit
     console.print(f"\nrender artifact {manifest.fingerprint}, made {manifest.created}", highlight=False)
     console.print(_split_table(audit))
-    console.print(_class_table(audit["class_voxels"]))
+    console.print(_class_table(audit))
     for name, value in _facts(checked):
         console.print(f"{name:<16}{value}", highlight=False, soft_wrap=True)
     for text in checked.warnings:
@@ -125,10 +126,11 @@ def _split_table(audit: Mapping[str, Any]) -> Table:
     return table
 
 
-def _class_table(class_voxels: Mapping[str, Mapping[str, int]]) -> Table:
+def _class_table(audit: Mapping[str, Any]) -> Table:
     """Voxels of each class and their share of the split, void left out; the commonest in train first."""
     table = _table("class (voxels)", [title for split in SPLITS for title in (split, "%")])
-    counts = {split: dict(list(class_voxels[split].items())[1:]) for split in SPLITS}
+    names = label_set(audit["labels"]).names[VOID + 1 :] if audit["labels"] else ()
+    counts = {split: {name: audit["class_voxels"][split][name] for name in names} for split in SPLITS}
     totals = {split: max(sum(counts[split].values()), 1) for split in SPLITS}
     for name in sorted(counts["train"], key=lambda name: -counts["train"][name]):
         of_splits = [(counts[split][name], totals[split]) for split in SPLITS]

@@ -19,7 +19,7 @@ from roomseg.data.audit import hash_64
 from roomseg.data.index import file_of
 from roomseg.data.shards import ShardFile
 from roomseg.errors import UserError
-from roomseg.labels import VOID, label_set
+from roomseg.labels import PANOROOMS3D, VOID, label_set
 from roomseg.ports import ArtifactReader
 from roomseg.splits import SPLITS
 
@@ -190,11 +190,8 @@ def _warnings(audit: dict[str, Any], facts: _IndexFacts) -> Iterator[str]:
     if facts.low_hit_rates:
         yield f"{facts.low_hit_rates} panoramas hit less than {LOW_HIT_RATE:.0%} of their room"
     voxels = audit["class_voxels"]
-    unseen = [
-        name
-        for class_id, (name, n) in enumerate(voxels["train"].items())
-        if class_id != VOID and n == 0 and (voxels["val"][name] or voxels["test"][name])
-    ]
+    tested = (name for name, n in voxels["train"].items() if n == 0 and (voxels["val"][name] or voxels["test"][name]))
+    unseen = [name for name in tested if name != PANOROOMS3D.names[VOID]]  # the same in every set
     if unseen:
         yield f"classes that are tested and never trained on: {', '.join(unseen)}"
     if rooms and not audit["credits"]:

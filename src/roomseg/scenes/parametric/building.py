@@ -1,8 +1,6 @@
-"""Parts of the building: doors, windows, radiators, stairs, columns, beams, pipes, panels."""
+"""Parts of the building: radiators, fireplaces, stairs, columns, beams, pipes, panels."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 
@@ -13,56 +11,6 @@ from roomseg.scenes.parametric.recipes import Recipe, black, metal, paint, white
 from roomseg.scenes.parametric.shapes import Paint, box, cylinder, rod, turned
 
 Parts = list[TriangleMesh]
-
-
-def _pane(rng: np.random.Generator) -> Paint:
-    return paint(np.array([175.0, 205, 222]) * float(rng.uniform(0.85, 1.12)))
-
-
-def _frame(w: float, d: float, h: float, thick: float, style: Paint, sill: bool) -> Parts:
-    """Posts and a lintel around an opening, with a sill or without."""
-    parts = [
-        box((-w / 2, -d / 2, 0), (-w / 2 + thick, d / 2, h), style),
-        box((w / 2 - thick, -d / 2, 0), (w / 2, d / 2, h), style),
-        box((-w / 2 + thick, -d / 2, h - thick), (w / 2 - thick, d / 2, h), style),
-    ]
-    if sill:
-        parts.append(box((-w / 2 + thick, -d / 2, 0), (w / 2 - thick, d / 2, thick), style))
-    return parts
-
-
-def door(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
-    """A frame and a leaf (two when wide), plain, with panels or with glass; a knob."""
-    leaf, knob = wood(rng), metal(rng)
-    frame = leaf if rng.random() < 0.5 else white(rng)
-    thick = 0.06
-    parts = _frame(w, d, h, thick, frame, sill=False)
-    leaves, style = (2 if w > 1.2 else 1), rng.integers(3)
-    wide = (w - 2 * thick) / leaves
-    for i in range(leaves):
-        x = -w / 2 + thick + i * wide
-        parts.append(box((x, -0.02, 0), (x + wide, 0.02, h - thick), leaf))
-        filling = _pane(rng) if style == 2 else leaf
-        if style:
-            levels = np.linspace(0.15, h - thick - 0.12, int(rng.integers(2, 4)))
-            for low, high in pairwise(levels):
-                parts.append(box((x + 0.1, -0.028, low), (x + wide - 0.1, 0.028, high - 0.06), filling))
-        edge = x + wide - 0.07 if i == 0 else x + 0.07
-        parts.append(rod((edge, -0.07, 1.0), (edge, 0.07, 1.0), 0.025, knob))
-    return parts
-
-
-def window(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
-    """A frame, one to three casements and glazing bars around bright panes."""
-    frame, pane, thick = (white(rng), wood(rng))[rng.integers(2)], _pane(rng), 0.05
-    parts = _frame(w, d, h, thick, frame, sill=True)
-    parts.append(box((-w / 2 + thick, -0.006, thick), (w / 2 - thick, 0.006, h - thick), pane))
-    columns, rows = max(1, round(w / float(rng.uniform(0.5, 0.8)))), int(rng.integers(1, 4))
-    for x in np.linspace(-w / 2 + thick, w / 2 - thick, columns + 1):
-        parts.append(box((x - 0.025, -0.03, thick), (x + 0.025, 0.03, h - thick), frame))
-    for z in np.linspace(thick, h - thick, rows + 1):
-        parts.append(box((-w / 2 + thick, -0.025, z - 0.02), (w / 2 - thick, 0.025, z + 0.02), frame))
-    return parts
 
 
 def radiator(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
@@ -206,8 +154,6 @@ def build_element(rng: np.random.Generator, w: float, d: float, h: float) -> Par
 
 
 RECIPES: dict[Kind, Recipe] = {
-    "door": Recipe(door, (0.8, 0.14, 2.0), (1.0, 0.18, 2.15), 16),
-    "window": Recipe(window, (0.8, 0.12, 1.0), (1.8, 0.18, 1.5), 16, elevation_m=0.9),
     "radiator": Recipe(radiator, (0.6, 0.09, 0.5), (1.4, 0.14, 0.75), 14),
     "fireplace": Recipe(fireplace, (1.1, 0.4, 1.0), (1.6, 0.55, 1.3), 8),
     "stair": Recipe(stair, (0.75, 2.2, 1.6), (1.0, 3.2, 2.4), 14),

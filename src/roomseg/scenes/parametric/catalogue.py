@@ -15,10 +15,12 @@ from roomseg.scenes.parametric import (
     building,
     decoration,
     lamps,
+    openings,
     recreation,
     seating,
     storage,
     tables,
+    wardrobes,
     water,
 )
 from roomseg.scenes.parametric.recipes import Recipe
@@ -33,6 +35,8 @@ RECIPES: dict[Kind, Recipe] = {
     **decoration.RECIPES,
     **recreation.RECIPES,
     **building.RECIPES,
+    **openings.RECIPES,
+    **wardrobes.RECIPES,
 }
 
 

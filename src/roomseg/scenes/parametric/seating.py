@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.scenes.furniture_classes import Kind
 from roomseg.scenes.parametric.recipes import Recipe, fabric, legs, metal, pedestal, plastic, wood
-from roomseg.scenes.parametric.shapes import Paint, box, cushion, cylinder, rod
+from roomseg.scenes.parametric.shapes import Paint, box, cushion, cylinder, rod, turned
 
 Parts = list[TriangleMesh]
 
@@ -115,19 +117,68 @@ def corner_sofa(rng: np.random.Generator, w: float, d: float, h: float) -> Parts
 
 
 def stool(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
-    """Round or square, on legs, or an upholstered pouf."""
-    seat, frame = _seat_paint(rng), (wood, metal)[rng.integers(2)](rng)
-    style = rng.integers(4)
-    if style == 0:
-        return [cushion((-w / 2, -d / 2, 0), (w / 2, d / 2, h), fabric(rng), float(rng.uniform(0.15, 0.6)))]
-    if style == 1:
-        radius = min(w, d) / 2
-        return [
-            *legs(w * 0.75, d * 0.75, h - 0.03, 0.04, frame, 0.02, True),
-            cylinder(radius, h - 0.04, h, seat, sides=20),
-        ]
-    top = cushion((-w / 2, -d / 2, h - 0.1), (w / 2, d / 2, h), seat, 0.2) if style == 2 else None
-    return [*legs(w, d, h - 0.03, 0.045, frame), top or box((-w / 2, -d / 2, h - 0.03), (w / 2, d / 2, h), seat)]
+    """A pouf, a drum, a cube, or a seat on three or four legs, a column, two runners or a cross."""
+    forms = (_pouf, _drum, _cube, *(_on_base,) * 5)
+    return forms[rng.integers(len(forms))](rng, w, d, h)
+
+
+def _pouf(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
+    return [cushion((-w / 2, -d / 2, 0), (w / 2, d / 2, h), fabric(rng), float(rng.uniform(0.15, 0.9)))]
+
+
+def _drum(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
+    """Round, bellied or with a waist."""
+    radius, waist = w / 2, w / 2 * float(rng.uniform(0.5, 1.0))
+    if rng.random() < 0.5:
+        radius, waist = waist, radius
+    outline = [(radius, 0.0), (waist, h * float(rng.uniform(0.35, 0.65))), (radius, h)]
+    return [turned(outline, _seat_paint(rng), squeeze=(1.0, d / w), sides=20)]
+
+
+def _cube(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
+    """Boards round a hollow that is open to the front, with or without a cushion."""
+    style, thick, top = wood(rng), float(rng.uniform(0.02, 0.05)), h - float(rng.choice([0.0, 0.06]))
+    parts = [box((x, -d / 2, 0), (x + thick, d / 2, top), style) for x in (-w / 2, w / 2 - thick)]
+    parts += [box((-w / 2, -d / 2, z), (w / 2, d / 2, z + thick), style) for z in (0.0, top - thick)]
+    if rng.random() < 0.5:
+        parts.append(box((-w / 2, d / 2 - thick, 0), (w / 2, d / 2, top), style))
+    return parts if top == h else [*parts, cushion((-w / 2, -d / 2, top), (w / 2, d / 2, h), fabric(rng), 0.2)]
+
+
+def _on_base(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
+    seat, frame, base = _seat_paint(rng), (wood, metal)[rng.integers(2)](rng), rng.integers(5)
+    thick = float(rng.uniform(0.03, 0.1))
+    under = h - thick
+    if base == 0:
+        parts = legs(w, d, under, 0.045, frame, float(rng.choice([0.0, 0.05])))
+    elif base == 1:
+        parts = _three_legs(w, d, under, frame)
+    elif base == 2:
+        parts = pedestal(under, float(rng.uniform(0.025, 0.06)), min(w, d) * 0.42, frame)
+    elif base == 3:
+        parts = _runners(w, d, under, frame)
+    else:
+        crossed = ((x, y) for x in (-w * 0.45, w * 0.45) for y in (-d * 0.4, d * 0.4))
+        parts = [rod((-x, y, 0), (x, y, under), 0.02, frame) for x, y in crossed]
+    if base in (1, 2) and rng.random() < 0.7:  # the others' feet would stand beside a round seat
+        return [*parts, turned([(w / 2, under), (w / 2, h)], seat, squeeze=(1.0, d / w), sides=20)]
+    top = cushion if thick > 0.05 else box
+    return [*parts, top((-w / 2, -d / 2, under), (w / 2, d / 2, h), seat)]
+
+
+def _three_legs(w: float, d: float, top: float, style: Paint) -> Parts:
+    angles = np.pi / 2 + np.arange(3) * 2 * np.pi / 3
+    feet = [(w / 2 * np.cos(angle), d / 2 * np.sin(angle)) for angle in angles]
+    return [rod((x, y, 0), (0.6 * x, 0.6 * y, top), 0.02, style) for x, y in feet]
+
+
+def _runners(w: float, d: float, top: float, style: Paint) -> Parts:
+    """Two frames that lie on the floor, one at each side."""
+    parts = []
+    for x in (-w / 2 + 0.02, w / 2 - 0.02):
+        corners = [(x, -d / 2 + 0.02, top), (x, -d / 2 + 0.02, 0.012), (x, d / 2 - 0.02, 0.012), (x, d / 2 - 0.02, top)]
+        parts += [rod(a, b, 0.012, style) for a, b in pairwise(corners)]
+    return parts
 
 
 def bar_stool(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
@@ -149,11 +200,25 @@ def bar_stool(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
 
 
 def bench(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
+    """On legs or runners or as a chest; the seat a board, slats or upholstered."""
     frame, seat = (wood, metal)[rng.integers(2)](rng), _seat_paint(rng)
-    parts = legs(w, d, h - 0.04, 0.06, frame)
+    thick, base = float(rng.uniform(0.03, 0.14)), rng.integers(4)
+    under = h - thick
+    if base == 0:
+        parts = legs(w, d, under, 0.06, frame, float(rng.choice([0.0, 0.05])))
+    elif base == 1:
+        parts = _runners(w, d, under, frame)
+    elif base == 2:
+        parts = [box((-w / 2 + 0.01, -d / 2 + 0.01, 0), (w / 2 - 0.01, d / 2 - 0.01, under), frame)]
+    else:
+        board = float(rng.uniform(0.03, 0.08))
+        parts = [box((x, -d / 2, 0), (x + board, d / 2, under), frame) for x in (-w / 2, w / 2 - board)]
+    if thick > 0.06:
+        return [*parts, cushion((-w / 2, -d / 2, under), (w / 2, d / 2, h), fabric(rng), 0.15)]
     if rng.random() < 0.5:
-        return [*parts, cushion((-w / 2, -d / 2, h - 0.12), (w / 2, d / 2, h), fabric(rng), 0.15)]
-    return [*parts, box((-w / 2, -d / 2, h - 0.05), (w / 2, d / 2, h), seat)]
+        return [*parts, box((-w / 2, -d / 2, under), (w / 2, d / 2, h), seat)]
+    edges = np.linspace(-d / 2, d / 2, int(rng.integers(3, 6)) + 1)
+    return [*parts, *(box((-w / 2, a + 0.01, under), (w / 2, b - 0.01, h), frame) for a, b in pairwise(edges))]
 
 
 RECIPES: dict[Kind, Recipe] = {
@@ -162,7 +227,7 @@ RECIPES: dict[Kind, Recipe] = {
     "armchair": Recipe(armchair, (0.7, 0.72, 0.75), (1.0, 0.95, 1.0), 20),
     "sofa": Recipe(sofa, (1.5, 0.8, 0.75), (2.4, 1.0, 0.95), 24),
     "corner_sofa": Recipe(corner_sofa, (2.2, 1.5, 0.75), (3.0, 1.9, 0.9), 10),
-    "stool": Recipe(stool, (0.32, 0.32, 0.38), (0.5, 0.5, 0.5), 20),
+    "stool": Recipe(stool, (0.32, 0.32, 0.38), (0.5, 0.5, 0.5), 32),
     "bar_stool": Recipe(bar_stool, (0.36, 0.36, 0.7), (0.45, 0.45, 1.0), 16),
-    "bench": Recipe(bench, (0.9, 0.32, 0.42), (1.5, 0.45, 0.5), 12),
+    "bench": Recipe(bench, (0.9, 0.32, 0.42), (1.5, 0.45, 0.5), 16),
 }

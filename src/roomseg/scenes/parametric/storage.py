@@ -1,4 +1,4 @@
-"""Wardrobes, shelves and cabinets."""
+"""Shelves and cabinets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from roomseg.scenes.parametric.shapes import Paint, Vec, box, cushion
 from roomseg.scenes.textures import fabric_color, stone_color
 
 Parts = list[TriangleMesh]
-PLINTH_M = 0.06
 FRONT_M = 0.025  # handles stand out that far from the body
 
 
@@ -60,25 +59,6 @@ def bedside_table(rng: np.random.Generator, w: float, d: float, h: float) -> Par
     area = _front_area(w, d, foot, h - 0.02)
     parts = _body(w, d, h, body, foot, handle)
     return parts + fronts(*area, int(rng.integers(1, 4)), 1, wood(rng), handle, bool(rng.random() < 0.5))
-
-
-def wardrobe(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
-    """Tall doors, some with drawers below, some of glass or in two tones."""
-    body, front, handle = wood(rng), wood(rng), metal(rng)
-    if rng.random() < 0.5:
-        front = body
-    columns = max(2, round(w / 0.5))
-    low = PLINTH_M
-    parts = _body(w, d, h, body, PLINTH_M, body)
-    if rng.random() < 0.4:
-        parts += fronts(
-            *_front_area(w, d, low, low + 0.35), int(rng.integers(1, 3)), columns // 2, front, handle, False
-        )
-        low += 0.35
-    if rng.random() < 0.3:
-        parts += fronts(*_front_area(w, d, h - 0.45, h - 0.02), 1, columns, front, handle, True)
-        return parts + fronts(*_front_area(w, d, low, h - 0.45), 1, columns, front, handle, False)
-    return parts + fronts(*_front_area(w, d, low, h - 0.02), 1, columns, front, handle, False)
 
 
 def _open_case(
@@ -186,7 +166,6 @@ def box_(rng: np.random.Generator, w: float, d: float, h: float) -> Parts:
 
 
 RECIPES: dict[Kind, Recipe] = {
-    "wardrobe": Recipe(wardrobe, (0.9, 0.52, 1.85), (2.2, 0.68, 2.35), 24),
     "dresser": Recipe(drawers, (0.8, 0.42, 0.7), (1.6, 0.55, 1.1), 14),
     "bedside_table": Recipe(bedside_table, (0.38, 0.35, 0.42), (0.55, 0.45, 0.62), 16),
     "tv_stand": Recipe(tv_stand, (1.0, 0.36, 0.38), (1.9, 0.48, 0.6), 16),
