@@ -103,6 +103,19 @@ def test_divergence_does_not_depend_on_threads() -> None:
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
+def test_the_gradient_is_scaled_and_can_be_asked_for_twice() -> None:
+    student = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    teacher = CollapsedTeacher(torch.arange(9), torch.full((9, 4), 1 / 36), -1.4, 1.0)
+    loss = collapsed_distillation(student, teacher, 3.0)
+    once = torch.autograd.grad(loss, student, retain_graph=True)[0].clone()
+    twice = [torch.autograd.grad(loss * scale, student, retain_graph=True)[0] for scale in (1.0, 0.5)]
+    torch.testing.assert_close(twice[0], once)
+    torch.testing.assert_close(twice[1], once / 2)
+    for _ in range(2):
+        loss.backward(retain_graph=True)
+    torch.testing.assert_close(student.grad, 2 * once)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_a_number_reaches_the_loss(bad: float) -> None:
     student = torch.zeros(3, 4)
