@@ -41,9 +41,10 @@ def test_both_ways_to_the_divergence_agree(benchmark: ModuleType, case: Any) -> 
     collapsed = benchmark.collapse_teacher(case.coarse, hit, benchmark.TAU, case.weights)
     ours = benchmark.our_kl(case.student, collapsed)
     theirs = benchmark.pixel_kl(case.student, benchmark.cache_pixels(case))
-    benchmark.check_kl(ours, theirs)
-    assert ours[1].is_sparse
-    assert ours[1].coalesce().indices().shape[1] == len(collapsed.voxels) < len(case.student) / 10
+    benchmark.check_kl(ours, theirs, collapsed.voxels)
+    with pytest.raises(AssertionError):
+        benchmark.check_kl((ours[0], 1.1 * ours[1]), theirs, collapsed.voxels)
+    assert len(ours[1]) == len(collapsed.voxels) < len(case.student) / 10
 
 
 def test_the_composite_shows_what_the_map_shows(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 import pytest
@@ -65,17 +67,27 @@ def test_steep_logits_are_left_to_the_plain_way() -> None:
     assert cpu_collapse.collapse(coarse, hit, 1.3, weights) is not None
 
 
-@pytest.mark.parametrize(("voxels", "classes", "tau"), [(1, 1, 1.0), (700, 30, 20.0), (1030, 33, 0.7)])
+@pytest.mark.parametrize(("voxels", "classes", "tau"), [(1, 1, 1.0), (700, 30, 20.0), (1030, 33, 0.9)])
 def test_divergence_equals_torch(voxels: int, classes: int, tau: float) -> None:
     rng = torch.Generator().manual_seed(voxels)
-    logits = 6 * torch.randn(voxels, classes, generator=rng)
+    logits = 100 + 6 * torch.randn(voxels, classes, generator=rng)
     target = torch.rand(voxels, classes, generator=rng) / (voxels * classes)
-    value, gradient = cpu_divergence.cross_entropy(logits.numpy(), target.numpy(), tau)
+    value, gradient = cpu_divergence.cross_entropy(logits.numpy(), target.numpy(), tau, float(logits.max()))
     exact = logits.double().requires_grad_()
-    expected = -(target * F.log_softmax(exact / tau, dim=1)).sum()
-    assert value == pytest.approx(expected.item(), rel=1e-6)
+    expected = -(tau**2) * (target * F.log_softmax(exact / tau, dim=1)).sum()
+    assert value == pytest.approx(expected.item(), rel=1e-5, abs=1e-9)
     (wanted,) = torch.autograd.grad(expected, exact)
-    np.testing.assert_allclose(gradient / tau, wanted.numpy(), rtol=1e-4, atol=1e-6 / voxels)
+    np.testing.assert_allclose(gradient, wanted.numpy(), rtol=1e-4, atol=1e-6 * tau / voxels)
+
+
+def test_logits_far_apart_are_left_to_the_plain_way() -> None:
+    student = torch.tensor([[500.0, 0.0], [-500.0, -499.0]], requires_grad=True)
+    teacher = CollapsedTeacher(torch.arange(2), torch.full((2, 2), 0.25), 0.0, 1.0)
+    loss = collapsed_distillation(student, teacher, 1.0)
+    assert loss.item() == pytest.approx(0.25 * 500 + 0.5 * math.log(1 + math.exp(-1)) + 0.25)
+    (gradient,) = torch.autograd.grad(loss, student)
+    share = 1 / (1 + math.exp(-1))
+    np.testing.assert_allclose(gradient, [[0.25, -0.25], [0.25 - 0.5 * share, 0.5 * share - 0.25]], atol=1e-6)
 
 
 def test_divergence_does_not_depend_on_threads() -> None:
@@ -85,10 +97,23 @@ def test_divergence_does_not_depend_on_threads() -> None:
     results = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         numba.set_num_threads(threads)
-        results.append(cpu_divergence.cross_entropy(logits, target, 3.0))
+        results.append(cpu_divergence.cross_entropy(logits, target, 3.0, 1.0))
     numba.set_num_threads(before)
     assert results[0][0] == results[1][0]
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_the_gradient_is_scaled_and_can_be_asked_for_twice() -> None:
+    student = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    teacher = CollapsedTeacher(torch.arange(9), torch.full((9, 4), 1 / 36), -1.4, 1.0)
+    loss = collapsed_distillation(student, teacher, 3.0)
+    once = torch.autograd.grad(loss, student, retain_graph=True)[0].clone()
+    twice = [torch.autograd.grad(loss * scale, student, retain_graph=True)[0] for scale in (1.0, 0.5)]
+    torch.testing.assert_close(twice[0], once)
+    torch.testing.assert_close(twice[1], once / 2)
+    for _ in range(2):
+        loss.backward(retain_graph=True)
+    torch.testing.assert_close(student.grad, 2 * once)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

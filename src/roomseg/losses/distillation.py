@@ -135,24 +135,32 @@ class _CollapsedTerm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, student_logits, target, tau):  # type: ignore[no-untyped-def]
-        logits = student_logits.to(torch.promote_types(student_logits.dtype, target.dtype))
-        run = _kernel_cross_entropy if logits.device.type == "cpu" and logits.dtype == torch.float32 else _cross_entropy
-        value, gradient = run(logits, target, tau)
-        ctx.save_for_backward(gradient.mul_(tau).to(student_logits.dtype))
-        return value * tau**2
+        logits = student_logits.detach().to(torch.promote_types(student_logits.dtype, target.dtype))
+        value, gradient = _on_cpu(logits, target, tau) or _anywhere(logits, target, tau)
+        ctx.save_for_backward(gradient.to(student_logits.dtype))
+        return value
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return gradient * ctx.saved_tensors[0], None, None
+        (saved,) = ctx.saved_tensors
+        unscaled = gradient.device.type == "cpu" and gradient.item() == 1  # as mostly: spares a pass
+        return saved if unscaled else gradient * saved, None, None
 
 
-def _cross_entropy(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+def _anywhere(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
     log_student = F.log_softmax(logits / tau, dim=1)
-    value = -(target * log_student).sum(1).sum(dtype=torch.float64)
-    return value.to(logits.dtype), log_student.exp() * target.sum(1, keepdim=True) - target
+    value = -(tau**2) * (target * log_student).sum(1).sum(dtype=torch.float64)
+    gradient = tau * (log_student.exp() * target.sum(1, keepdim=True) - target)
+    return value.to(logits.dtype), gradient.to(logits.dtype)
 
 
-def _kernel_cross_entropy(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    logits, target = logits.detach().contiguous(), target.contiguous()
-    value, gradient = cpu_divergence.cross_entropy(logits.numpy(), target.numpy(), tau)
+def _on_cpu(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor] | None:
+    """None where the kernel cannot: on another device, in another precision, or for logits too far apart."""
+    if logits.device.type != "cpu" or logits.dtype != torch.float32:
+        return None
+    least, greatest = (float(x) for x in torch.aminmax(logits))
+    if not greatest - least < tau * cpu_divergence.MOST_SPREAD:  # also where one is not a number
+        return None
+    arrays = logits.contiguous().numpy(), target.contiguous().numpy()
+    value, gradient = cpu_divergence.cross_entropy(*arrays, tau, greatest)
     return logits.new_tensor(value), torch.from_numpy(gradient)
