@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from roomseg.commands import data
+from roomseg.commands.export import export, import_
 from roomseg.commands.predict import predict
 from roomseg.config import override, parse_shard
 from roomseg.errors import UserError
@@ -107,6 +108,8 @@ for _stage in STAGE_HELP:
 
 app.add_typer(data.app, name="data")
 app.command()(predict)
+app.command()(export)
+app.command("import")(import_)
 
 
 @app.command()
