@@ -13,6 +13,7 @@ from roomseg.commands import data
 from roomseg.commands import store as store_commands
 from roomseg.commands.distill import preview
 from roomseg.commands.doctor import doctor
+from roomseg.commands.export import export, import_
 from roomseg.commands.predict import predict
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
@@ -136,6 +137,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(store_commands.app, name="store")
 app.command()(predict)
 app.command()(doctor)
+app.command()(export)
+app.command("import")(import_)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from roomseg.runtime.tracking.client import default_tracking_uri, has_registry, serve_ui
 from roomseg.runtime.tracking.download import download_model
+from roomseg.runtime.tracking.published import register_published
 from roomseg.runtime.tracking.registry import MlflowRegistry
 from roomseg.runtime.tracking.runs import StageRun, open_tracking
 
@@ -12,5 +13,6 @@ __all__ = [
     "download_model",
     "has_registry",
     "open_tracking",
+    "register_published",
     "serve_ui",
 ]

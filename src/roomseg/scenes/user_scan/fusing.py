@@ -98,4 +98,6 @@ def _drawn(scan: UserScan, placement: Placement) -> TriangleMesh:
 
 def _lit_as_scanned(mesh: PackedMesh) -> PackedMesh:
     """Without the renderer's own light: the colours of a scan have the light of its room in them."""
-    return mesh._replace(shade=np.ones_like(mesh.shade))
+    surfaces = mesh.surfaces.copy()
+    surfaces["shade"] = 1
+    return mesh._replace(surfaces=surfaces)

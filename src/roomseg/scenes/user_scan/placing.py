@@ -24,6 +24,7 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 METRES: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 ROOM_HEIGHT_M = 2.6
 LEAST_HEIGHT_M, MOST_HEIGHT_M = 0.25, 25.0
+NEIGHBOUR, FAR_APART = 9, 8.0  # a stray's 9th neighbour is so many times as far as that of the densest points
 FACES_ALONG = math.cos(math.radians(20.0))
 USUAL_UP = {".glb": "+y", ".gltf": "+y", ".obj": "+y", ".ply": "+z"}  # by specification the first two, else by custom
 SPECIFIED = (".glb", ".gltf")
@@ -60,14 +61,15 @@ def place(samples: Samples, suffix: str, units: Unit | None, up: UpAxis | None) 
     """What is None is found out; raises ``UserError`` for a scan of no size, no plausible unit or too large."""
     if not len(samples.points):
         raise UserError("got a scan whose faces have no area; expected a mesh of a room, or points without faces")
-    up, why_up = (up, "as given") if up else _found_up(samples, suffix)
+    core = _without_strays(samples)
+    up, why_up = (up, "as given") if up else _found_up(core, suffix)
     turned = samples.points @ _rotation(up).T
-    low, high = np.percentile(turned, (2, 98), axis=0)
+    low, high = np.percentile(core.points @ _rotation(up).T, (2, 98), axis=0)
     if not (high - low)[:2].max() > 0:
         raise UserError("got a scan whose points all lie in one place; expected a room: scan it again")
     units, why_units = (units, "as given") if units else _found_units(float(high[2] - low[2]))
     scale = METRES[units]
-    middle = np.median(turned, axis=0) * scale
+    middle = (low + high) / 2 * scale
     bounds = _bounds(turned * scale - middle)
     to_room = np.eye(4)
     to_room[:3, :3], to_room[:3, 3] = scale * _rotation(up), -middle - bounds[0]
@@ -81,6 +83,13 @@ def _rotation(up: UpAxis) -> np.ndarray:  # (3, 3)
     if up[1] == "y":
         rows = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     return rows if sign > 0 else np.diag([1.0, -1.0, -1.0]) @ rows
+
+
+def _without_strays(samples: Samples) -> Samples:
+    """Those whose neighbours are near, in any unit: strays, even where they are many, lie far apart."""
+    gap = cKDTree(samples.points).query(samples.points, min(NEIGHBOUR, len(samples.points)), workers=-1)[0][:, -1]
+    kept = gap <= FAR_APART * np.percentile(gap, 2)
+    return Samples(samples.points[kept], samples.normals[kept])
 
 
 def _found_up(samples: Samples, suffix: str) -> tuple[UpAxis, str]:
