@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 import roomseg
 from roomseg.config import BaselineName, PipelineConfig, PretrainConfig, Section
@@ -24,7 +24,7 @@ from roomseg.runtime.manifest import Manifest, Origin, manifest_key, read_manife
 from roomseg.runtime.outside import fetch_outside, outside_digests
 from roomseg.runtime.progress import open_progress
 from roomseg.runtime.storage import Store, open_store
-from roomseg.runtime.tracking import MlflowRegistry, StageRun, default_tracking_uri, open_tracking
+from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, default_tracking_uri, open_tracking
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def run_stage(
     job = _open_job(stage, section, store, inputs, shard=None)
     manifest = _completed(job) or _run_alone(job, _tracking_uri(tracking_uri, store), run_id)
     assert manifest is not None, f"{stage} returned no scores"
+    _send_what_is_left(job, [*inputs.values(), manifest], tracking_uri, run_id)
     return manifest
 
 
@@ -208,17 +209,17 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
     """One attempt, timed and tracked; None for a shard, else what it made is complete when this returns."""
     origin, store = job.origin, job.store
     clock = AttemptClock(store, origin.folder)
-    tags = {"roomseg.code_version": origin.code_version, "roomseg.store": store.url}
     try:
-        with open_tracking(uri, run_id, origin.stage, origin.fingerprint, origin.config, tags, job.say) as run:
+        with _tracked(job, origin, uri, run_id) as run:
             writer = StoreArtifactWriter(store, origin, clock, cache_dir(store), lease.check)
             checkpoints = StoreCheckpoints(store, origin.stage, origin.fingerprint, job.work_dir, job.say)
-            context = _context(job, writer, checkpoints, run, MlflowRegistry(run.client, run.run_id, uri))
+            context = _context(
+                job, writer, _FiguresFirst(checkpoints, run, lease), run, MlflowRegistry(run.client, run.run_id, uri)
+            )
             scores = _module(origin.stage).run(job.section, context)
             manifest = None if scores is None else writer.finish(scores)
             if manifest is not None:
-                where = f"{store.url}/{manifest_key(origin.stage, origin.fingerprint)}"
-                run.conclude(manifest.scores, {"roomseg.manifest": where, "roomseg.digest": manifest.digest})
+                _conclude(run, manifest, store)
     finally:
         clock.beat(at_once=True)
     if manifest is not None:
@@ -227,8 +228,42 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
     return manifest
 
 
+def _tracked(job: _Job, origin: Origin, uri: str, run_id: str) -> StageRun:
+    tags = {"roomseg.code_version": origin.code_version, "roomseg.store": job.store.url}
+    journal = Journal(job.store, origin.folder)
+    return open_tracking(uri, run_id, origin.stage, origin.fingerprint, origin.config, tags, job.say, journal)
+
+
+def _conclude(run: StageRun, manifest: Manifest, store: Store) -> None:
+    where = f"{store.url}/{manifest_key(manifest.stage, manifest.fingerprint)}"
+    run.conclude(manifest.scores, {"roomseg.manifest": where, "roomseg.digest": manifest.digest})
+
+
+def _send_what_is_left(job: _Job, manifests: Iterable[Manifest], uri: str | None, run_id: str) -> None:
+    """The figures of complete stages whose MLflow server was away when they ended."""
+    for manifest in manifests:
+        if not Journal(job.store, manifest.folder).is_empty():
+            with _tracked(job, manifest, _tracking_uri(uri, job.store.url), run_id) as run:
+                _conclude(run, manifest, job.store)
+
+
+class _FiguresFirst:
+    """``ports.Checkpoints``: what MLflow lacks of the steps before a checkpoint is durable before the checkpoint is."""
+
+    def __init__(self, checkpoints: StoreCheckpoints, run: StageRun, lease: Lease) -> None:
+        self._checkpoints, self._run, self._lease = checkpoints, run, lease
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        self._lease.check()
+        self._run.keep()
+        self._checkpoints.save(step, state)
+
+    def latest(self) -> tuple[int, dict[str, Any]] | None:
+        return self._checkpoints.latest()
+
+
 def _context(
-    job: _Job, writer: StoreArtifactWriter, checkpoints: StoreCheckpoints, run: StageRun, registry: MlflowRegistry
+    job: _Job, writer: StoreArtifactWriter, checkpoints: _FiguresFirst, run: StageRun, registry: MlflowRegistry
 ) -> StageContext:
     _make_work_dir(job.work_dir)
     cache = cache_dir(job.store)

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.student import build_student
-from roomseg.runtime.tracking import MlflowRegistry, StageRun, open_tracking
+from roomseg.runtime.storage import DirectoryStore
+from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, open_tracking
 from roomseg.runtime.tracking.registry import folder_digest
 
 
@@ -30,8 +31,9 @@ def model_dir(folder: Path, seed: int) -> Path:
 
 
 @pytest.fixture
-def run(mlflow_uri: str) -> StageRun:
-    return open_tracking(mlflow_uri, "run-1", "register", "abc", {}, {}, pytest.fail)
+def run(mlflow_uri: str, tmp_path: Path) -> StageRun:
+    journal = Journal(DirectoryStore(tmp_path / "store"), "folder")
+    return open_tracking(mlflow_uri, "run-1", "register", "abc", {}, {}, pytest.fail, journal)
 
 
 def test_register_promote_and_predict(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 from roomseg.errors import UsageError, UserError
-from roomseg.runtime.tracking import StageRun, default_tracking_uri, open_tracking
+from roomseg.runtime.storage import DirectoryStore
+from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, default_tracking_uri, open_tracking
 from roomseg.runtime.tracking.client import connect, serve_ui
 from roomseg.runtime.tracking.runs import flattened
 from tests.conftest import free_ports
@@ -21,7 +24,8 @@ def client(mlflow_uri: str) -> Any:
 
 
 def opened(uri: str, run_id: str = "run-1", stage: str = "teacher", mark: str = "abc", **params: Any) -> StageRun:
-    return open_tracking(uri, run_id, stage, mark, params, {"roomseg.code_version": "0+1"}, pytest.fail)
+    journal = Journal(DirectoryStore(Path(tempfile.mkdtemp())), "folder")
+    return open_tracking(uri, run_id, stage, mark, params, {"roomseg.code_version": "0+1"}, pytest.fail, journal)
 
 
 def all_runs(client: Any) -> list[Any]:
@@ -107,23 +111,34 @@ def test_a_run_that_kfp_made_is_the_parent_and_stays_kfps(
     assert len(client.search_runs([theirs.info.experiment_id])) == 2
 
 
-def test_a_server_that_goes_away_costs_figures_and_not_the_training(mlflow_uri: str) -> None:
+def test_a_server_that_goes_away_loses_no_figure(mlflow_uri: str, client: Any, tmp_path: Path) -> None:
     said: list[str] = []
-    run = open_tracking(mlflow_uri, "run-1", "teacher", "abc", {}, {}, said.append)
+    store = DirectoryStore(tmp_path / "store")
+
+    def tracked() -> StageRun:
+        journal = Journal(store, "folder")
+        return open_tracking(mlflow_uri, "run-1", "teacher", "abc", {}, {}, said.append, journal)
 
     def fail(*_: Any, **__: Any) -> None:
         raise ConnectionError("gone\nwith details")
 
+    run = tracked()
     run.client.log_batch = run.client.set_tag = run.client.set_terminated = fail
     with run:
         for step in range(1000):
-            run.log(step, {"loss": 1.0})
+            run.log(step, {"loss": 1 / (1 + step)})
         run.conclude({}, {"a": "b"})
     assert said == [
-        "MLflow: tags of the run were not recorded: gone",
-        "MLflow does not take the figures: 1000 of them are lost",
         "MLflow: the run's end (FINISHED) was not recorded: gone",
+        "MLflow does not take the figures: 1000 of them wait in the store for the next attempt",
     ]
+    with tracked() as again:
+        for step in range(990, 1010):  # from a checkpoint
+            again.log(step, {"loss": 2.0})
+    history = client.get_metric_history(run.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(1010))
+    assert [metric.value for metric in history] == [1 / (1 + step) if step < 1000 else 2.0 for step in range(1010)]
+    assert store.list("") == []
 
 
 def test_log_does_not_wait_for_the_server(mlflow_uri: str, client: Any) -> None:
@@ -151,14 +166,19 @@ def test_metrics_are_sent_while_the_stage_runs(mlflow_uri: str, monkeypatch: pyt
 def test_two_stages_that_start_together_share_the_parent_and_are_quiet(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"  # its tables are not made yet
     script = """if True:
-        import sys
-        from roomseg.runtime.tracking import open_tracking
-        with open_tracking(sys.argv[1], "run-1", sys.argv[2], sys.argv[2], {}, {}, print) as run:
+        import pathlib, sys
+        from roomseg.runtime.storage import DirectoryStore
+        from roomseg.runtime.tracking import Journal, open_tracking
+        journal = Journal(DirectoryStore(pathlib.Path(sys.argv[3])), sys.argv[2])
+        with open_tracking(sys.argv[1], "run-1", sys.argv[2], sys.argv[2], {}, {}, print, journal) as run:
             run.log(1, {"loss": 1.0})
     """
     stages = [
         subprocess.Popen(
-            [sys.executable, "-c", script, uri, stage], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-c", script, uri, stage, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         for stage in ("teacher", "pretrain")
     ]
@@ -170,14 +190,21 @@ def test_two_stages_that_start_together_share_the_parent_and_are_quiet(tmp_path:
     assert all(run.info.artifact_uri.startswith(f"file://{tmp_path}/new/mlartifacts/") for run in runs)
 
 
-def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server_is_a_warning_and_a_registry_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("roomseg.runtime.tracking.client.time.sleep", lambda _: None)
-    uri = f"http://user:hush@127.0.0.1:{free_ports(1)[0]}"
-    with pytest.raises(
-        UserError, match=r"does not answer .*refused.*: start it, or give another --tracking-"
-    ) as caught:
-        opened(uri)
-    assert "hush" not in str(caught.value)
+    uri, said = f"http://user:hush@127.0.0.1:{free_ports(1)[0]}", list[str]()
+    store = DirectoryStore(tmp_path)
+    with open_tracking(uri, "run-1", "teacher", "abc", {}, {}, said.append, Journal(store, "folder")) as run:
+        run.log(1, {"loss": 0.5})
+        run.keep()
+        assert [figure[:2] for figure in Journal(store, "folder").read()] == [("loss", 0.5)]
+        with pytest.raises(UserError, match=r"MLflow at http://127.* did not answer: start it and run"):
+            MlflowRegistry(run.client, run.run_id, uri).champion("roomseg")
+    assert len(said) == 3
+    assert re.search(r"does not answer .*refused.*: start it, or give another --tracking-uri; until then", said[0])
+    assert said[2] == "MLflow does not take the figures: 1 of them wait in the store for the next attempt"
+    assert "hush" not in " ".join(said)
+    assert len(Journal(store, "folder").read()) == 1
 
 
 def test_a_database_that_cannot_be_written(tmp_path: Path) -> None:

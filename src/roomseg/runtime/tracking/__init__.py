@@ -2,11 +2,13 @@
 
 from roomseg.runtime.tracking.client import default_tracking_uri, has_registry, serve_ui
 from roomseg.runtime.tracking.download import download_model
+from roomseg.runtime.tracking.journal import Journal
 from roomseg.runtime.tracking.published import register_published
 from roomseg.runtime.tracking.registry import MlflowRegistry
 from roomseg.runtime.tracking.runs import StageRun, open_tracking
 
 __all__ = [
+    "Journal",
     "MlflowRegistry",
     "StageRun",
     "default_tracking_uri",

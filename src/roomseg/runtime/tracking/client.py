@@ -47,10 +47,14 @@ def serve_ui(uri: str, port: int) -> NoReturn:
     os.execv(command[0], [*command, "--backend-store-uri", uri])
 
 
-def check_reachable(uri: str) -> None:
-    """Raises ``UserError`` if the server does not answer or the SQLite file cannot be written."""
+class Unreachable(UserError):
+    """Nobody answers, or only something in front of the server that says so."""
+
+
+def check_reachable(uri: str, attempts: int = 3) -> None:
+    """Raises ``Unreachable`` if the server does not answer, ``UserError`` if the SQLite file cannot be written."""
     if uri.startswith(("http://", "https://")):
-        _check_answers(uri)
+        _check_answers(uri, attempts)
     elif uri.startswith(_SQLITE):
         _check_writable(uri)
 
@@ -138,12 +142,14 @@ def _silence() -> None:
     for name, value in {
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # figures wait in a journal; seven would hold a stage's end
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
         "MLFLOW_DISABLE_TELEMETRY": "true",  # a training job must not call home
     }.items():
         os.environ.setdefault(name, value)
 
 
-def _check_answers(uri: str, attempts: int = 3, pause_s: float = 2.0) -> None:
+def _check_answers(uri: str, attempts: int, pause_s: float = 2.0) -> None:
     """A short look before MLflow's own retries, which would hold a stage for minutes."""
     reason = ""
     for attempt in range(attempts):
@@ -152,11 +158,13 @@ def _check_answers(uri: str, attempts: int = 3, pause_s: float = 2.0) -> None:
         try:
             urllib.request.urlopen(without_secrets(uri).rstrip("/") + "/health", timeout=10).close()
             return
-        except urllib.error.HTTPError:
-            return  # it answers; rights are MLflow's matter
+        except urllib.error.HTTPError as error:
+            if error.code not in (502, 503, 504):
+                return  # it answers; rights are MLflow's matter
+            reason = f"{error.code} {error.reason}"
         except (OSError, ValueError) as error:
             reason = str(getattr(error, "reason", error))
-    raise UserError(f"MLflow at {without_secrets(uri)} does not answer ({reason}): {_REMEDY}")
+    raise Unreachable(f"MLflow at {without_secrets(uri)} does not answer ({reason}): {_REMEDY}")
 
 
 def _check_writable(uri: str) -> None:

@@ -1,4 +1,8 @@
-"""The MLflow run of a stage: found again on a retry, fed by a thread so that a training step never waits for it."""
+"""The MLflow run of a stage: found again on a retry, fed by a thread so that a training step never waits for it.
+
+A server that is away, at the start or later, stops nothing: figures wait, are kept in the journal, and are sent when it
+is back, at the end, by the next attempt or by the next stage.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from roomseg.runtime.tracking.client import check_reachable, connect, experiment_id, mlflow_errors, one_at_a_time
+from roomseg.errors import UserError
+from roomseg.runtime.tracking.client import (
+    Unreachable,
+    check_reachable,
+    connect,
+    experiment_id,
+    mlflow_errors,
+    one_at_a_time,
+    without_secrets,
+)
+from roomseg.runtime.tracking.journal import Figure, Journal
 
 _SEND_EVERY_S = 3.0
 _BATCH = 500  # metrics a request; MLflow allows 1000
@@ -27,12 +42,39 @@ def open_tracking(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     warn: Callable[[str], None],
+    journal: Journal,
 ) -> StageRun:
-    """The stage's nested run, new or found again by its fingerprint; raises ``UserError`` if MLflow is not there.
+    """The stage's nested run, new or found again by its fingerprint.
 
-    ``MLFLOW_RUN_ID`` (KFP sets it when it tracks runs itself) names the parent instead of ``pipeline_run_id``.
+    A server that does not answer is a warning, one that refuses a ``UserError``. ``MLFLOW_RUN_ID`` (KFP sets it when it
+    tracks runs itself) names the parent instead of ``pipeline_run_id``.
     """
-    check_reachable(uri)
+
+    def link(attempts: int) -> _Link:
+        check_reachable(uri, attempts)
+        return _link(uri, pipeline_run_id, stage, fingerprint, params, tags)
+
+    try:
+        return StageRun(link, link(attempts=3), journal, warn, uri)
+    except Unreachable as error:
+        warn(f"{error}; until then the figures are kept in the store")
+        return StageRun(link, None, journal, warn, uri)
+
+
+@dataclass(frozen=True)
+class _Link:
+    """To the runs of a stage on a server that has answered."""
+
+    client: Any
+    run_id: str
+    experiment: str
+    parent_id: str | None  # None where KFP ends the parent
+    logged: Mapping[str, int]  # last step of each metric that is there
+
+
+def _link(
+    uri: str, pipeline_run_id: str, stage: str, fingerprint: str, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> _Link:
     with one_at_a_time(uri):
         client = connect(uri)
         with mlflow_errors(uri):
@@ -42,7 +84,9 @@ def open_tracking(
             _describe(client, run, params, {**tags, "roomseg.stage": stage})
             for running in [run, parent] if ours else [run]:
                 client.update_run(running.info.run_id, status="RUNNING")
-            return StageRun(client, run, parent.info.run_id if ours else None, warn)
+            run_id = run.info.run_id
+            logged = {name: _last_step(client, run_id, name) for name in run.data.metrics}
+            return _Link(client, run_id, run.info.experiment_id, parent.info.run_id if ours else None, logged)
 
 
 def _parent(client: Any, uri: str, pipeline_run_id: str) -> tuple[Any, bool]:
@@ -95,30 +139,48 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class StageRun:
-    """``ports.Tracker``; as a context manager it ends the run as FINISHED, FAILED or KILLED.
+    """``ports.Tracker``; as a context manager it ends the run as FINISHED, FAILED or KILLED."""
 
-    Once the run is open, a server that goes away costs figures and a warning, never the training.
-    """
+    def __init__(
+        self,
+        link: Callable[[int], _Link],
+        linked: _Link | None,
+        journal: Journal,
+        warn: Callable[[str], None],
+        uri: str,
+    ) -> None:
+        self._journal, self._warn, self._uri = journal, warn, uri
+        earlier = journal.read()
+        self._kept = {figure.name: figure.step for figure in earlier}  # they come by step
+        self._tags: dict[str, str] = {}
+        self._sender = _Sender(link, linked, earlier)
 
-    def __init__(self, client: Any, run: Any, parent_id: str | None, warn: Callable[[str], None]) -> None:
-        self.client, self.run_id = client, run.info.run_id
-        self._experiment, self._parent_id, self._warn = run.info.experiment_id, parent_id, warn
-        self._sender = _Sender(client, self.run_id)
-        self._logged = {name: _last_step(client, self.run_id, name) for name in run.data.metrics}
+    @property
+    def client(self) -> Any:
+        """Raises ``UserError`` as soon as it is used, if the server has not answered yet."""
+        return _Nobody(self._uri) if self._sender.linked is None else self._sender.linked.client
+
+    @property
+    def run_id(self) -> str:
+        return "" if self._sender.linked is None else self._sender.linked.run_id
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Steps that an earlier attempt has logged are passed over."""
         at_ms = time.time_ns() // 1_000_000
         for name, value in metrics.items():
-            if step > self._logged.get(name, -1):
-                self._sender.put((name, float(value), at_ms, step))
+            if step > self._kept.get(name, -1):
+                self._sender.put(Figure(name, float(value), at_ms, step))
+
+    def keep(self) -> None:
+        """Make durable what has not been sent; for before a checkpoint, from which the next attempt logs on."""
+        waiting = self._sender.waiting()
+        if waiting:
+            self._journal.keep(waiting)
 
     def conclude(self, scores: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """The stage's scores, as metrics named ``final/...``, and the tags that link its manifest."""
         self.log(0, {f"final/{name}": value for name, value in scores.items()})
-        with _warned(self._warn, "tags of the run were not recorded"):
-            for name, value in tags.items():
-                self.client.set_tag(self.run_id, name, value)
+        self._tags.update(tags)
 
     def __enter__(self) -> Self:
         return self
@@ -126,22 +188,47 @@ class StageRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lost = self._sender.close()
-        if lost:
-            self._warn(f"MLflow does not take the figures: {lost} of them are lost")
+        left = self._sender.close()
         status = "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
         with _warned(self._warn, f"the run's end ({status}) was not recorded"):
-            self.client.set_terminated(self.run_id, status)
-            if self._parent_id is not None:
-                self._end_parent(self._parent_id)
+            self._record_end(status)
+            if not left:
+                self._journal.clear()
+                return
+        self._journal.keep(left)
+        if left:
+            self._warn(f"MLflow does not take the figures: {len(left)} of them wait in the store for the next attempt")
 
-    def _end_parent(self, parent_id: str) -> None:
-        """The parent is what its stages are: running if one is, else failed if one is. A later stage wakes it again."""
-        stages = self.client.search_runs([self._experiment], f"tags.`{_PARENT}` = '{parent_id}'")
-        states = {run.info.status for run in stages}
-        status = next((state for state in ("RUNNING", "FAILED", "KILLED") if state in states), "FINISHED")
-        if status != "RUNNING":
-            self.client.set_terminated(parent_id, status)
+    def _record_end(self, status: str) -> None:
+        linked = self._sender.linked
+        if linked is None:
+            raise Unreachable("no answer")
+        for name, value in self._tags.items():
+            linked.client.set_tag(linked.run_id, name, value)
+        linked.client.set_terminated(linked.run_id, status)
+        if linked.parent_id is not None:
+            _end_parent(linked, linked.parent_id)
+
+
+class _Nobody:
+    """Stands for the client of a server that does not answer."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> Any:
+        raise UserError(
+            f"MLflow at {without_secrets(self._uri)} did not answer: start it and run the same command again"
+        )
+
+
+def _end_parent(linked: _Link, parent_id: str) -> None:
+    """The parent is what its stages are: running if one is, else failed if one is. A later stage wakes it again."""
+    stages = linked.client.search_runs([linked.experiment], f"tags.`{_PARENT}` = '{parent_id}'")
+    states = {run.info.status for run in stages}
+    status = next((state for state in ("RUNNING", "FAILED", "KILLED") if state in states), "FINISHED")
+    if status != "RUNNING":
+        linked.client.set_terminated(parent_id, status)
 
 
 def _last_step(client: Any, run_id: str, name: str) -> int:
@@ -159,33 +246,39 @@ def _warned(warn: Callable[[str], None], what: str) -> Iterator[None]:
 
 
 class _Sender:
-    """Sends metrics in batches from a thread of its own, which starts with the first metric."""
+    """Sends figures in batches from a thread of its own, which starts with the first figure."""
 
-    def __init__(self, client: Any, run_id: str) -> None:
-        self._client, self._run_id = client, run_id
-        self._waiting: list[tuple[str, float, int, int]] = []  # name, value, ms since 1970, step
+    def __init__(self, link: Callable[[int], _Link], linked: _Link | None, earlier: list[Figure]) -> None:
+        self._link, self.linked = link, linked
+        self._waiting: list[Figure] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
+        for figure in earlier:
+            self.put(figure)
 
-    def put(self, metric: tuple[str, float, int, int]) -> None:
+    def put(self, figure: Figure) -> None:
         with self._lock:
-            self._waiting.append(metric)
+            self._waiting.append(figure)
             full = len(self._waiting) >= _BATCH
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
             self._thread.start()
-        if full:
+        if full and self.linked is not None:
             self._wake.set()
 
-    def close(self) -> int:
-        """Send what is left; returns how many metrics could not be sent."""
+    def waiting(self) -> list[Figure]:
+        with self._lock:
+            return list(self._waiting)
+
+    def close(self) -> list[Figure]:
+        """Send what is left; returns what could not be sent."""
         self._closing = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
-        return len(self._waiting)
+        return self.waiting()
 
     def _run(self) -> None:
         while not self._closing:
@@ -201,7 +294,11 @@ class _Sender:
         while self._waiting:
             batch = self._waiting[:_BATCH]
             try:
-                self._client.log_batch(self._run_id, metrics=[Metric(*metric) for metric in batch])
+                if self.linked is None:
+                    self.linked = self._link(1)
+                logged = self.linked.logged
+                metrics = [Metric(*figure) for figure in batch if figure.step > logged.get(figure.name, -1)]
+                self.linked.client.log_batch(self.linked.run_id, metrics=metrics)
             except Exception:  # the server's failures are of many kinds, and none may stop the training
                 return
             with self._lock:
