@@ -3,15 +3,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from roomseg.config import Precision
 from roomseg.errors import UserError
-from roomseg.training import FitConfig, FitResult, constant_lr, fit, halving_lr, poly_lr
+from roomseg.training import FitConfig, FitResult, KeepBatch, constant_lr, fit, halving_lr, poly_lr
 
 
 class Regression:
@@ -24,12 +25,12 @@ class Regression:
         self.poison, self.poison_gradient = poison, poison_gradient
         self.validated: list[bool] = []
 
-    def batch(self, step: int) -> tuple[int, Tensor]:
-        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
-        return step, x * float("nan") if step == self.poison else x
+    def batch(self, number: int) -> tuple[int, Tensor]:
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(number))
+        return number, x * float("nan") if number == self.poison else x
 
-    def describe(self, batch: tuple[int, Tensor]) -> str:
-        return f"item {batch[0]}"
+    def describe(self, number: int) -> str:
+        return f"item {number}"
 
     def loss(self, batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, float]]:
         _, x = batch
@@ -74,6 +75,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.advanced = 0
+        self.said: list[str] = []
 
     def bar(self, title: str, total: int, done: int = 0, unit: str = "") -> AbstractContextManager[Quiet]:
         self.advanced = done
@@ -86,7 +88,7 @@ class Quiet:
         yield from items
 
     def say(self, text: str) -> None:
-        pass
+        self.said.append(text)
 
 
 CONFIG = FitConfig(steps=20, validate_every=6, seed=5, log_every=4, checkpoint_seconds=0.0)
@@ -98,6 +100,7 @@ def train(
     checkpoints: MemoryCheckpoints | None = None,
     tracker: Tracked | None = None,
     progress: Quiet | None = None,
+    keep_batch: KeepBatch | None = None,
 ) -> FitResult:
     optimizer = torch.optim.Adam(task.model.parameters())
     return fit(
@@ -109,6 +112,7 @@ def train(
         tracker=tracker or Tracked(),
         progress=progress or Quiet(),
         title="regression",
+        keep_batch=keep_batch,
     )
 
 
@@ -218,13 +222,126 @@ def test_bfloat16_reaches_the_layers() -> None:
 
 def test_an_error_while_making_a_batch_comes_through() -> None:
     class Broken(Regression):
-        def batch(self, step: int) -> tuple[int, Tensor]:
-            if step == 3:
+        def batch(self, number: int) -> tuple[int, Tensor]:
+            if number == 3:
                 raise UserError("shard 3 is gone")
-            return super().batch(step)
+            return super().batch(number)
 
-    with pytest.raises(UserError, match="shard 3 is gone"):
+    with pytest.raises(UserError, match=r"^shard 3 is gone"):
         train(Broken())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("disk gone"), "the thread 'batches' failed while it read batch 3: disk gone"),
+        (MemoryError(), "regression: out of CPU memory at step 3; lower regression.batch"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "regression: out of GPU memory at step 3; lower regression.batch",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"),
+            "regression: out of CPU memory at step 3",
+        ),
+    ],
+    ids=["disk", "numpy", "cuda", "torch"],
+)
+def test_a_loader_that_fails_is_named_and_small_memory_says_what_to_lower(error: Exception, told: str) -> None:
+    class Broken(Regression):
+        def batch(self, number: int) -> tuple[int, Tensor]:
+            if number == 3:
+                raise error
+            return super().batch(number)
+
+    with pytest.raises(UserError) as caught:
+        train(Broken(), replace(CONFIG, sizes="regression.batch"))
+    assert str(caught.value).startswith(told)
+
+
+def test_memory_really_running_out_is_told() -> None:
+    class Huge(Regression):
+        def loss(self, batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, float]]:
+            return torch.empty(2**60).sum(), {}
+
+    with pytest.raises(UserError, match="regression: out of CPU memory at step 0; lower the size of the batch"):
+        train(Huge())
+
+
+def test_a_bug_in_a_loader_keeps_its_type_and_says_which_batch() -> None:
+    class Broken(Regression):
+        def batch(self, number: int) -> tuple[int, Tensor]:
+            raise KeyError("label")
+
+    with pytest.raises(KeyError) as caught:
+        train(Broken())
+    assert caught.value.__notes__ == ["in the thread 'batches', while it made batch 0"]
+
+
+def test_a_bad_step_is_left_out_and_its_batch_kept() -> None:
+    kept, progress = {}, Quiet()
+
+    def keep(name: str, batch: tuple[int, Tensor]) -> str:
+        kept[name] = batch
+        return f"somewhere/{name}"
+
+    task, checkpoints = Regression(poison=7), MemoryCheckpoints()
+    result = train(task, replace(CONFIG, max_bad_steps=1), checkpoints, progress=progress, keep_batch=keep)
+    assert list(kept) == ["bad/batch-00000007.pt"]
+    assert kept["bad/batch-00000007.pt"][1].isnan().all()
+    (said,) = progress.said
+    assert said == (
+        "regression: step left out: the loss is nan at step 7 on item 7, kept as somewhere/bad/batch-00000007.pt "
+        "(1 of 1 that are allowed)"
+    )
+    before, after = checkpoints.saved[6][1], checkpoints.saved[7][1]
+    assert same(before["model"], after["model"])  # nothing was updated with it
+    assert before["optimizer"]["state"][0]["step"] == after["optimizer"]["state"][0]["step"] == 7
+    assert len(result.history) == 9
+    assert all(value.isfinite().all() for value in result.last_state.values())
+
+
+def test_bad_steps_are_counted_across_an_interruption() -> None:
+    config = replace(CONFIG, max_bad_steps=3)
+    task, checkpoints = Regression(poison_gradient=True), MemoryCheckpoints()
+    with pytest.raises(UserError, match="4 such steps, 3 are allowed"):
+        train(task, config, checkpoints)
+    step, _ = checkpoints.saved[-1]
+    assert step == 3
+    with pytest.raises(UserError, match="nan at step 3 on item 3; 4 such steps, 3 are allowed"):
+        train(Regression(poison_gradient=True), config, checkpoints)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_accumulated_batches_have_the_gradient_of_one_large_batch(precision: Precision) -> None:
+    class Joined(Regression):
+        """Each batch is three of those of ``Regression``; without dropout, which would draw otherwise."""
+
+        def batch(self, number: int) -> tuple[int, Tensor]:
+            parts = [super(Joined, self).batch(3 * number + part)[1] for part in range(3)]
+            return number, torch.cat(parts)
+
+    def gradient(task: Regression, accumulate: int) -> Tensor:
+        task.model[1] = nn.Identity()
+        before = nn.utils.parameters_to_vector(task.model.parameters()).detach().clone()
+        config = FitConfig(steps=1, validate_every=1, precision=precision, accumulate=accumulate)
+        parts: dict[str, Any] = {"checkpoints": MemoryCheckpoints(), "tracker": Tracked(), "progress": Quiet()}
+        fit(task, torch.optim.SGD(task.model.parameters(), lr=1.0), constant_lr(1.0), config, title="sum", **parts)
+        return before - nn.utils.parameters_to_vector(task.model.parameters()).detach()
+
+    tolerance = {"fp32": 1e-6, "bf16": 2e-2}[precision]
+    torch.testing.assert_close(gradient(Regression(), 3), gradient(Joined(), 1), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("cut_at", [4, 12])
+def test_an_interrupted_run_with_accumulation_ends_with_the_same_bits(cut_at: int) -> None:
+    config = replace(CONFIG, accumulate=3)
+    whole = train(Regression(), config)
+    assert not same(whole.last_state, train(Regression()).last_state)
+    checkpoints = MemoryCheckpoints()
+    with pytest.raises(PowerCut):
+        train(Regression(), config, checkpoints, Tracked(fails_at=cut_at))
+    assert same(train(Regression(), config, checkpoints).last_state, whole.last_state)
 
 
 def test_schedules() -> None:

@@ -111,6 +111,8 @@ class TeacherConfig(Section):
     optimizer: Literal["sgd", "adamw"]
     epochs: Positive
     batch: Positive
+    accumulate: Positive = 1  # batches whose mean gradient makes a step; GPUs share them, so many at most
+    max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
     lr: PositiveFloat
     weight_decay: float = Field(0.0, ge=0)
     drop_path: Fraction = 0.1
@@ -148,6 +150,8 @@ class PretrainConfig(Section):
     cut: Literal["grid", "random"]  # grid: the padded room sliced into blocks; random: a random crop near surfaces
     epochs: Positive  # one epoch of "random" is as many crops as "grid" has blocks
     batch: Positive
+    accumulate: Positive = 1  # batches whose mean gradient makes a step; GPUs share them, so many at most
+    max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
     lr: PositiveFloat
     lr_halve_every_epochs: Positive
     drop_path: Fraction = 0.2
@@ -169,7 +173,9 @@ class PretrainConfig(Section):
 
 
 class DistillConfig(Section):
-    iterations: Positive  # one room each
+    iterations: Positive  # steps
+    accumulate: Positive = 1  # rooms whose mean gradient makes a step; GPUs share them, so many at most
+    max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
     validate_every: Positive
     lr: PositiveFloat
     tau: PositiveFloat

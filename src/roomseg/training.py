@@ -1,20 +1,20 @@
 """``fit``: the only training loop. The teacher, pretraining and distillation differ in their ``Task`` alone.
 
-All that is random in a step follows from (seed, step): batches are pure functions of the step, and torch's generators
-are seeded anew before each one. So there is no generator state to keep, and a run that was interrupted goes on with the
-batches and draws that it would have had.
+A step takes ``accumulate`` batches, of which each process of the team has its share; their mean gradient is the step's.
+All that is random follows from the seed and a batch's number: batches are pure functions of it, and torch's generators
+are seeded anew before each one. So there is no generator state to keep, a run that was interrupted goes on with the
+batches and draws that it would have had, and a team of any size has the same.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
+from itertools import chain
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -25,20 +25,25 @@ from torch.optim import Optimizer
 from roomseg.config import Precision
 from roomseg.errors import UserError
 from roomseg.ports import Checkpoints, Progress, Tracker
+from roomseg.prefetch import Prefetcher
+from roomseg.team import Team
 
-PREFETCHED = 2  # batches that are made ahead
 State = dict[str, Any]
 Schedule = Callable[[int], float]  # step, from 0 -> learning rate
 
 
 class Task(Protocol):
-    """What is trained on what. ``describe(batch) -> str``, if a task has it, names a batch in an error."""
+    """What is trained on what."""
 
     @property
     def model(self) -> nn.Module: ...
 
-    def batch(self, step: int) -> Any:
-        """The batch of a step, from 0; depends on the step alone. Called in a thread of its own."""
+    def batch(self, number: int) -> Any:
+        """The batches from 0 on; each depends on its number alone. Called in a thread of its own."""
+        ...
+
+    def describe(self, number: int) -> str:
+        """Names a batch in a message: its rooms."""
         ...
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
@@ -56,9 +61,12 @@ class FitConfig:
     validate_every: int  # steps
     seed: int = 0
     precision: Precision = "fp32"
+    accumulate: int = 1  # batches of a step
     max_grad_norm: float | None = None
+    max_bad_steps: int = 0  # so many steps may be left out because of a loss or gradient that is not finite
     log_every: int = 10  # steps
     checkpoint_seconds: float = 30.0
+    sizes: str = "the size of the batch"  # what to lower where the memory is too small
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,9 @@ class FitResult:
     history: list[dict[str, float]]  # {step, loss, lr, ...} at times, {step, val_...} at validations
     seconds: float  # of all attempts together, without what was lost with an interruption
     data_wait_share: float  # of ``seconds``, spent waiting for batches
+
+
+KeepBatch = Callable[[str, Any], str]  # a name and a batch -> where it can be looked at
 
 
 def fit(
@@ -82,35 +93,42 @@ def fit(
     tracker: Tracker,
     progress: Progress,
     title: str,
+    keep_batch: KeepBatch | None = None,
 ) -> FitResult:
     """Train for ``config.steps`` steps, from the newest checkpoint if there is one.
 
     Validates each ``validate_every`` steps and at the end; the best weights are those with the highest ``select``.
-    Raises UserError when a loss or a gradient is not finite.
+    In a team the first process alone validates, saves and logs; only its result has the scores.
+    Raises UserError when more than ``max_bad_steps`` had a loss or a gradient that is not finite, or memory runs out.
     """
-    run = _Run.resumed(task.model, optimizer, checkpoints)
+    team = Team.current()
+    if config.accumulate % team.size:
+        raise UserError(f"{title}: {team.size} processes cannot share the {config.accumulate} batches of a step evenly")
+    run = _Run.resumed(task.model, optimizer, checkpoints, team)
     pace, saved_at = _Pace(), time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())  # the caller's generators stay as they are
+        stack.enter_context(_told_when_memory_runs_out(title, config.sizes, run))
         bar = stack.enter_context(progress.bar(title, config.steps, done=run.step, unit="step"))
-        batches = stack.enter_context(_Prefetcher(task.batch, run.step, config.steps))
+        batches = stack.enter_context(Prefetcher(task.batch, _numbers(run.step, config, team)))
+        step = _Step(task, optimizer, batches, config, team)
         task.model.train()
         while run.step < config.steps:
             started = time.monotonic()
-            batch = batches.take()
-            waited = time.monotonic() - started
+            figures, waited = step.take(run.step, lr_of(run.step))
             run.waited += waited
-            figures = _train_step(task, optimizer, batch, lr_of(run.step), run.step, config, title)
+            if step.bad:
+                _report_bad(step, run, task, config, progress, keep_batch if team.first else None, title)
             run.step += 1
             pace.add(time.monotonic() - started, waited)
             done = run.step == config.steps
-            if run.step % config.log_every == 0 or done:
+            if team.first and (run.step % config.log_every == 0 or done):
                 run.log(figures, tracker, pace.take())
             validating = run.step % config.validate_every == 0 or done
-            if validating:
+            if team.first and validating:
                 run.log(_validate(task, select, run), tracker)
             run.seconds += time.monotonic() - started
-            if validating or time.monotonic() - saved_at > config.checkpoint_seconds:
+            if team.first and (validating or time.monotonic() - saved_at > config.checkpoint_seconds):
                 checkpoints.save(run.step, run.state(task.model, optimizer))
                 saved_at = time.monotonic()
             bar.advance(1, loss=figures["loss"], waiting=f"{run.wait_share:.0%}")
@@ -119,7 +137,10 @@ def fit(
 
 
 def training_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU of this process of the team, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 def halving_lr(lr: float, every: int) -> Schedule:
@@ -144,12 +165,18 @@ class _Run:
     best_score: float = -math.inf
     best_state: dict[str, Tensor] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+    bad_steps: int = 0
     seconds: float = 0.0
     waited: float = 0.0
 
     @classmethod
-    def resumed(cls, model: nn.Module, optimizer: Optimizer, checkpoints: Checkpoints) -> Self:
+    def resumed(cls, model: nn.Module, optimizer: Optimizer, checkpoints: Checkpoints, team: Team) -> Self:
         newest = checkpoints.latest()
+        steps = set(team.gather({team.rank: None if newest is None else newest[0]}).values())
+        if len(steps) > 1:
+            raise UserError(
+                f"the processes found checkpoints of different steps, {steps}: start the same command again"
+            )
         if newest is None:
             return cls()
         _, state = newest
@@ -194,63 +221,102 @@ class _Pace:
         return figures
 
 
-class _Prefetcher:
-    """Makes the batches of the steps ``first .. stop - 1`` ahead, in order, in one thread."""
-
-    def __init__(self, batch_of: Callable[[int], Any], first: int, stop: int) -> None:
-        self._batch_of, self._next, self._stop = batch_of, first, stop
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-        self._ahead: deque[Future[Any]] = deque()
-
-    def __enter__(self) -> Self:
-        self._fill()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def take(self) -> Any:
-        batch = self._ahead.popleft().result()
-        self._fill()
-        return batch
-
-    def _fill(self) -> None:
-        while len(self._ahead) < PREFETCHED and self._next < self._stop:
-            self._ahead.append(self._pool.submit(self._batch_of, self._next))
-            self._next += 1
+def _numbers(first_step: int, config: FitConfig, team: Team) -> Iterator[int]:
+    """The numbers of the batches that this process of the team takes."""
+    n = config.accumulate
+    return chain.from_iterable(team.mine(range(s * n, (s + 1) * n)) for s in range(first_step, config.steps))
 
 
-def _train_step(
-    task: Task, optimizer: Optimizer, batch: Any, lr: float, step: int, config: FitConfig, title: str
-) -> dict[str, float]:
-    """One update; the figures to log. Nothing is updated if the loss or a gradient is not finite."""
-    torch.manual_seed(int(np.random.SeedSequence([config.seed, step]).generate_state(1, np.uint64)[0]))
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    device = next(task.model.parameters()).device.type
-    optimizer.zero_grad()
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-        loss, figures = task.loss(batch)
-    value = loss.item()
-    _check_finite("loss", value, task, batch, step, title)
-    loss.backward()
-    limit = math.inf if config.max_grad_norm is None else config.max_grad_norm
-    norm = nn.utils.clip_grad_norm_(task.model.parameters(), limit).item()
-    _check_finite("norm of the gradient", norm, task, batch, step, title)
-    optimizer.step()
-    return {"loss": value, "lr": lr, **figures}
+class _Step:
+    """One update from the batches of a step."""
+
+    def __init__(self, task: Task, optimizer: Optimizer, batches: Prefetcher, config: FitConfig, team: Team) -> None:
+        self.task, self.optimizer, self.batches, self.config, self.team = task, optimizer, batches, config, team
+        self.parameters = list(task.model.parameters())
+        self.device = self.parameters[0].device.type
+        self.bad: dict[int, str] = {}  # batches of the last step that may be the cause, and what was not finite
+
+    def take(self, step: int, lr: float) -> tuple[dict[str, float], float]:
+        """The figures to log, and the seconds waited for batches. Nothing is updated if a number is not finite."""
+        self.optimizer.zero_grad()
+        self.bad = {}
+        of_mine, waited = {}, 0.0
+        numbers = range(step * self.config.accumulate, (step + 1) * self.config.accumulate)
+        for _ in self.team.mine(numbers):
+            started = time.monotonic()
+            number, batch = self.batches.take()
+            waited += time.monotonic() - started
+            of_mine[number] = self._gradient(number, batch)
+        all_figures = self.team.gather(of_mine)
+        self.bad = {n: f"loss is {f['loss']}" for n, f in all_figures.items() if not math.isfinite(f["loss"])}
+        if not self.bad:
+            self._update(lr, numbers)
+        return {**_means(list(all_figures.values())), "lr": lr}, waited
+
+    def _gradient(self, number: int, batch: Any) -> dict[str, float]:
+        """Add the batch's share of the step's gradient; its figures."""
+        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, number]).generate_state(1, np.uint64)[0]))
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+            loss, figures = self.task.loss(batch)
+        value = loss.item()
+        if math.isfinite(value):
+            (loss / self.config.accumulate).backward()
+        return {"loss": value, **figures}
+
+    def _update(self, lr: float, numbers: range) -> None:
+        self.team.sum_gradients(self.parameters)
+        limit = math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit).item()
+        if not math.isfinite(norm):
+            self.bad = dict.fromkeys(numbers, f"norm of the gradient is {norm}")
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
 
 
-def _check_finite(name: str, value: float, task: Task, batch: Any, step: int, title: str) -> None:
-    if math.isfinite(value):
-        return
-    describe = getattr(task, "describe", None)
-    which = f" on {describe(batch)}" if describe else ""
-    raise UserError(
-        f"{title}: the {name} is {value} at step {step}{which}; look at that batch's data, or train with a lower lr"
-    )
+def _means(figures: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of each figure, over the batches that have it."""
+    names = dict.fromkeys(name for each in figures for name in each)
+    return {name: float(np.mean([each[name] for each in figures if name in each])) for name in names}
+
+
+def _report_bad(
+    step: _Step,
+    run: _Run,
+    task: Task,
+    config: FitConfig,
+    progress: Progress,
+    keep_batch: KeepBatch | None,
+    title: str,
+) -> None:
+    """Name and keep the batches of a step that was left out; raises UserError when there were too many."""
+    run.bad_steps += 1
+    lines = []
+    for number, what in step.bad.items():
+        # a batch is a pure function of its number, so none need be held for this
+        kept = f", kept as {keep_batch(f'bad/batch-{number:08d}.pt', task.batch(number))}" if keep_batch else ""
+        lines.append(f"the {what} at step {run.step} on {task.describe(number)}{kept}")
+    told = "; ".join(lines)
+    if run.bad_steps > config.max_bad_steps:
+        raise UserError(
+            f"{title}: {told}; {run.bad_steps} such steps, {config.max_bad_steps} are allowed (max_bad_steps): "
+            "look at that batch's data, or train with a lower lr"
+        )
+    progress.say(f"{title}: step left out: {told} ({run.bad_steps} of {config.max_bad_steps} that are allowed)")
+
+
+@contextmanager
+def _told_when_memory_runs_out(title: str, sizes: str, run: _Run) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        on_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)  # torch has no type for it
+        if not (on_gpu or on_cpu):
+            raise
+        where = "GPU" if on_gpu else "CPU"
+        raise UserError(f"{title}: out of {where} memory at step {run.step}; lower {sizes}") from error
 
 
 def _validate(task: Task, select: str, run: _Run) -> dict[str, float]:

@@ -6,7 +6,7 @@ import importlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -14,15 +14,16 @@ from typing import Any, get_args
 import roomseg
 from roomseg.config import BaselineName, PipelineConfig, PretrainConfig, Section
 from roomseg.errors import UsageError, UserError
-from roomseg.ports import Progress, StageContext
+from roomseg.ports import ArtifactWriter, Checkpoints, ModelRegistry, Progress, StageContext, Tracker
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter, cache_dir
 from roomseg.runtime.cache import StoreCache
 from roomseg.runtime.checkpoints import StoreCheckpoints
+from roomseg.runtime.distributed import Bystander, TeamJob, run_team, team_size
 from roomseg.runtime.fingerprint import code_digest, fingerprint
 from roomseg.runtime.lease import Lease, leased
 from roomseg.runtime.manifest import Manifest, Origin, manifest_key, read_manifest
 from roomseg.runtime.outside import fetch_outside, outside_digests
-from roomseg.runtime.progress import open_progress
+from roomseg.runtime.progress import LineProgress, open_progress
 from roomseg.runtime.storage import Store, open_store
 from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, default_tracking_uri, open_tracking
 
@@ -65,10 +66,26 @@ def run_stage(
     names the pipeline run in MLflow. Raises ``UserError``.
     """
     job = _open_job(stage, section, store, inputs, shard=None)
-    manifest = _completed(job) or _run_alone(job, _tracking_uri(tracking_uri, store), run_id)
+    manifest = _completed(job)
+    if manifest is None and (size := team_size(section, job.say)) > 1:
+        texts = {name: manifest.to_json() for name, manifest in inputs.items()}
+        manifest = _run_in_team(
+            job, TeamJob(stage, section.model_dump_json(), store, texts, run_id, tracking_uri), size
+        )
+    elif manifest is None:
+        manifest = _run_alone(job, _tracking_uri(tracking_uri, store), run_id)
     assert manifest is not None, f"{stage} returned no scores"
     _send_what_is_left(job, [*inputs.values(), manifest], tracking_uri, run_id)
     return manifest
+
+
+def assist_stage(stage: str, section: Section, *, store: str, inputs: Mapping[str, Manifest], rank: int) -> None:
+    """Take part in the training of a stage that the first process of the team runs; nothing is written."""
+    job = replace(_open_job(stage, section, store, inputs, shard=None), progress=LineProgress(None), rank=rank)
+    checkpoints = StoreCheckpoints(job.store, stage, job.origin.fingerprint, job.work_dir, job.say)
+    nothing = Bystander()
+    _module(stage).run(section, _context(job, nothing, checkpoints, nothing, nothing))
+    shutil.rmtree(job.work_dir, ignore_errors=True)
 
 
 def run_shard(
@@ -175,6 +192,7 @@ class _Job:
     inputs: Mapping[str, Manifest]
     progress: Progress
     shard: tuple[int, int] | None
+    rank: int = 0  # in the team of processes that train together
 
     @property
     def _part(self) -> str:
@@ -182,8 +200,9 @@ class _Job:
 
     @property
     def work_dir(self) -> Path:
-        """Of its own for each shard: each removes its own when it is done."""
-        return cache_dir(self.store) / "work" / self.origin.stage / (self.origin.fingerprint + self._part)
+        """Of its own for each shard and each process of a team: each removes its own when it is done."""
+        name = self.origin.fingerprint + self._part + (f"-rank-{self.rank}" if self.rank else "")
+        return cache_dir(self.store) / "work" / self.origin.stage / name
 
     @property
     def lease_key(self) -> str:
@@ -195,6 +214,16 @@ class _Job:
 
     def say(self, text: str) -> None:
         self.progress.say(f"{self.origin.stage}: {text}")
+
+
+def _run_in_team(job: _Job, team_job: TeamJob, size: int) -> Manifest | None:
+    """A team whose first process found another one at the same work ends with an error, but the work is done."""
+    try:
+        run_team(team_job, size)
+    except UserError:
+        if not job.is_complete:
+            raise
+    return read_manifest(job.store, job.origin.stage, job.origin.fingerprint)
 
 
 def _run_alone(job: _Job, uri: str, run_id: str) -> Manifest | None:
@@ -263,7 +292,7 @@ class _FiguresFirst:
 
 
 def _context(
-    job: _Job, writer: StoreArtifactWriter, checkpoints: _FiguresFirst, run: StageRun, registry: MlflowRegistry
+    job: _Job, writer: ArtifactWriter, checkpoints: Checkpoints, tracker: Tracker, registry: ModelRegistry
 ) -> StageContext:
     _make_work_dir(job.work_dir)
     cache = cache_dir(job.store)
@@ -272,7 +301,7 @@ def _context(
         outputs=writer,
         checkpoints=checkpoints,
         cache=StoreCache(job.store, cache, job.say),
-        tracker=run,
+        tracker=tracker,
         progress=job.progress,
         registry=registry,
         work_dir=job.work_dir,

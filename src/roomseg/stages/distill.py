@@ -17,12 +17,14 @@ from roomseg.config import DistillConfig
 from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.errors import UserError
 from roomseg.ports import StageContext
+from roomseg.stages.bad_batches import batch_keeper
 from roomseg.stages.distillation.student import DistilledStudent
 from roomseg.stages.distillation.task import DistillTask
 from roomseg.stages.distillation.views import LeftOut, RoomViews, TeacherOf, UsableRoom
 from roomseg.stages.networks import NetworkCard, add_network, load_student, read_card
 from roomseg.stages.outputs import add_json
 from roomseg.stages.teacher import TeacherCard, read_teacher_card
+from roomseg.team import Team
 from roomseg.training import FitConfig, constant_lr, fit, training_device
 
 
@@ -35,7 +37,8 @@ def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
     card = read_card(ctx.inputs["pretrained"])
     check_classes(train, read_teacher_card(ctx.inputs["teacher"]), card)
     views = RoomViews(train, TeacherOf(ctx.inputs["teacher"]), ctx.cache, config)
-    usable, left_out = views.prepare(ctx.progress)
+    with Team.current().first_goes_ahead():
+        usable, left_out = views.prepare(ctx.progress)
     say_left_out(ctx, left_out)
     model = start_student(config, ctx, views, usable[0])
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr)
@@ -48,12 +51,16 @@ def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
             steps=config.iterations,
             validate_every=config.validate_every,
             precision=config.precision,
+            accumulate=config.accumulate,
+            max_bad_steps=config.max_bad_steps,
+            sizes="distill.max_voxels, so that rooms are trained on in windows",
             seed=config.seed,
         ),
         checkpoints=ctx.checkpoints,
         tracker=ctx.tracker,
         progress=ctx.progress,
         title="distill",
+        keep_batch=batch_keeper(ctx),
     )
     add_network(ctx, card, model.kept(result.best_state), result.history)
     add_last(ctx, model.kept(result.last_state))

@@ -15,6 +15,7 @@ from roomseg.data.rooms import network_input
 from roomseg.metrics import all_scores
 from roomseg.models.networks import as_network
 from roomseg.ports import StageContext
+from roomseg.stages.bad_batches import batch_keeper
 from roomseg.stages.networks import add_network, build_from_card, card_of, network_confusions
 from roomseg.training import FitConfig, fit, halving_lr, training_device
 
@@ -35,12 +36,16 @@ def run(config: PretrainConfig, ctx: StageContext) -> dict[str, float]:
             steps=task.steps,
             validate_every=config.validate_every_epochs * task.steps_per_epoch,
             precision=config.precision,
+            accumulate=config.accumulate,
+            max_bad_steps=config.max_bad_steps,
+            sizes="pretrain.batch (with pretrain.accumulate raised), or pretrain.block_voxels",
             seed=config.seed,
         ),
         checkpoints=ctx.checkpoints,
         tracker=ctx.tracker,
         progress=ctx.progress,
         title="pretrain",
+        keep_batch=batch_keeper(ctx),
     )
     add_network(ctx, card, result.best_state, result.history)
     return {"val_miou": result.best_score}
@@ -57,18 +62,20 @@ class PretrainTask:
             for room, ref in enumerate(train.refs)
             for corner in grid_blocks(ref.shape, config.block_voxels)
         ]
-        self.steps_per_epoch = -(-len(self.blocks) // config.batch)
+        self.batches_per_epoch = -(-len(self.blocks) // config.batch)
+        self.steps_per_epoch = -(-self.batches_per_epoch // config.accumulate)
         self.steps = config.epochs * self.steps_per_epoch
         self.room = lru_cache(maxsize=ROOMS_IN_MEMORY)(train.__getitem__)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 4, S, S, S) float32, (B, S, S, S) uint8
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = epoch_order(self.config.seed, epoch, len(self.blocks))
-        chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
-        rng = np.random.default_rng([self.config.seed, step, 2])
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 4, S, S, S) float32, (B, S, S, S) uint8
+        chosen = self._chosen(number)
+        rng = np.random.default_rng([self.config.seed, number, 2])
         pairs = [self._block(self.blocks[i], rng) for i in chosen]
         volumes, labels = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
         return volumes, labels
+
+    def describe(self, number: int) -> str:
+        return "rooms " + ", ".join(self.train.refs[self.blocks[i][0]].id for i in self._chosen(number))
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         volumes, labels = (t.to(self.device) for t in batch)
@@ -76,6 +83,11 @@ class PretrainTask:
 
     def validate(self) -> dict[str, float]:
         return all_scores(network_confusions(self.model, self.val))
+
+    def _chosen(self, number: int) -> np.ndarray:  # (B,) places in ``blocks``
+        epoch, position = divmod(number, self.batches_per_epoch)
+        order = epoch_order(self.config.seed, epoch, len(self.blocks))
+        return order[position * self.config.batch : (position + 1) * self.config.batch]
 
     def _block(self, block: tuple[int, Corner], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         index, corner = block

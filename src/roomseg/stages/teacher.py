@@ -19,6 +19,7 @@ from roomseg.models.teacher import DecoderName, Teacher, build_teacher
 from roomseg.models.vit import Normalization
 from roomseg.models.weights import load_weights
 from roomseg.ports import ArtifactReader, StageContext
+from roomseg.stages.bad_batches import batch_keeper
 from roomseg.stages.outputs import add_json, read_json
 from roomseg.training import FitConfig, FitResult, fit, poly_lr, training_device
 
@@ -88,18 +89,19 @@ class TeacherTask:
         self.model, self.train, self.val, self.config = model, train, val, config
         self.augmentation = Augmentation(config.scale_range, config.crop)
         self.device = next(model.parameters()).device
-        self.steps_per_epoch = -(-len(train) // config.batch)
+        self.batches_per_epoch = -(-len(train) // config.batch)
+        self.steps_per_epoch = -(-self.batches_per_epoch // config.accumulate)
         self.steps = config.epochs * self.steps_per_epoch
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 3, H, W) uint8 RGB, (B, H, W) int64
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = epoch_order(self.config.seed, epoch, len(self.train))
-        chosen = order[position * self.config.batch : (position + 1) * self.config.batch]
-        rng = np.random.default_rng([self.config.seed, step, 1])
-        views = [self._draw(int(room), rng) for room in chosen]
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 3, H, W) uint8 RGB, (B, H, W) int64
+        rng = np.random.default_rng([self.config.seed, number, 1])
+        views = [self._draw(int(room), rng) for room in self._chosen(number)]
         pairs = [augment_panorama(view.rgb, view.label, rng, self.augmentation) for view in views]
         images = torch.stack([torch.from_numpy(rgb) for rgb, _ in pairs]).permute(0, 3, 1, 2)
         return images, torch.stack([torch.from_numpy(label.astype(np.int64)) for _, label in pairs])
+
+    def describe(self, number: int) -> str:
+        return "rooms " + ", ".join(self.train.refs[int(room)].id for room in self._chosen(number))
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         images, labels = (t.to(self.device) for t in batch)
@@ -107,6 +109,11 @@ class TeacherTask:
 
     def validate(self) -> dict[str, float]:
         return all_scores(teacher_confusions(self.model, self.val))
+
+    def _chosen(self, number: int) -> np.ndarray:  # (B,) rooms
+        epoch, position = divmod(number, self.batches_per_epoch)
+        order = epoch_order(self.config.seed, epoch, len(self.train))
+        return order[position * self.config.batch : (position + 1) * self.config.batch]
 
     def _draw(self, room: int, rng: np.random.Generator) -> Panorama:
         """One of the room's panoramas; a room without any leaves its turn to the next one that has."""
@@ -174,6 +181,9 @@ def _train(task: TeacherTask, config: TeacherConfig, ctx: StageContext) -> FitRe
             steps=task.steps,
             validate_every=config.validate_every_epochs * task.steps_per_epoch,
             precision=config.precision,
+            accumulate=config.accumulate,
+            max_bad_steps=config.max_bad_steps,
+            sizes="teacher.batch (with teacher.accumulate raised), or teacher.crop",
             seed=config.seed,
             max_grad_norm=1.0 if config.optimizer == "adamw" else None,
         ),
@@ -181,6 +191,7 @@ def _train(task: TeacherTask, config: TeacherConfig, ctx: StageContext) -> FitRe
         tracker=ctx.tracker,
         progress=ctx.progress,
         title="teacher",
+        keep_batch=batch_keeper(ctx),
     )
 
 

@@ -58,13 +58,13 @@ class DistillTask:
         self.views, self.usable, self.config = views, usable, config
         self.device = next(model.parameters()).device
 
-    def batch(self, step: int) -> DistillBatch:
-        """All that depends on the step alone, made on the device while the step before it runs."""
-        config, rng = self.config, np.random.default_rng([self.config.seed, step, 1])
-        chosen = self.usable[self._order(step)]
-        numbers = rng.permutation(chosen.views)[: config.views_per_step].tolist()
+    def batch(self, number: int) -> DistillBatch:
+        """All that depends on the number alone, made on the device while the step before it runs."""
+        config, rng = self.config, np.random.default_rng([self.config.seed, number, 1])
+        chosen = self.usable[self._order(number)]
+        chosen_views = rng.permutation(chosen.views)[: config.views_per_step].tolist()
         room, symmetry = augmented(self.train[chosen.place], config, rng)
-        views = [self._moved(chosen.place, number, symmetry) for number in numbers]
+        views = [self._moved(chosen.place, view, symmetry) for view in chosen_views]
         return DistillBatch(
             room_id=room.id,
             volume=room_tensor(room).to(self.device),
@@ -99,11 +99,11 @@ class DistillTask:
     def validate(self) -> dict[str, float]:
         return all_scores(network_confusions(self.model.scored, self.val))
 
-    def describe(self, batch: DistillBatch) -> str:
-        return f"room {batch.room_id}"
+    def describe(self, number: int) -> str:
+        return f"room {self.train.refs[self.usable[self._order(number)].place].id}"
 
-    def _order(self, step: int) -> int:
-        epoch, position = divmod(step, len(self.usable))
+    def _order(self, number: int) -> int:
+        epoch, position = divmod(number, len(self.usable))
         return int(epoch_order(self.config.seed, epoch, len(self.usable))[position])
 
     def _moved(self, place: int, number: int, symmetry: Symmetry) -> View:

@@ -1,0 +1,138 @@
+"""A real stage in one process, and in two that share each step's batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from roomseg.config import TeacherConfig
+from roomseg.errors import UsageError, UserError
+from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter
+from roomseg.runtime.distributed import PROCESSES, team_size
+from roomseg.runtime.manifest import Manifest, Origin
+from roomseg.runtime.stage import run_stage
+from roomseg.runtime.storage import open_store
+from tests.stages.rendered import tracking
+from tests.stages.test_teacher import coloured, configured, rooms_of
+
+
+def rendered(folder: Path, store: Path) -> Manifest:
+    """An artifact of five panoramas to train on."""
+    rooms = rooms_of(folder, [*[coloured(n, "train") for n in range(5)], coloured(6, "val")])
+    opened = open_store(str(store))
+    origin = Origin(stage="render", fingerprint="rooms", code_version="1", config={}, parents={})
+    writer = StoreArtifactWriter(opened, origin, AttemptClock(opened, origin.folder), store)
+    for name in rooms.names():
+        writer.add(name, rooms.path(name))
+    return writer.finish({})
+
+
+def train(store: Path, inputs: dict[str, Manifest], config: TeacherConfig) -> StoreArtifactReader:
+    where: dict[str, Any] = {"store": str(store), "run_id": "test", "tracking_uri": tracking()}
+    manifest = run_stage("teacher", config, inputs=inputs, **where)
+    return StoreArtifactReader(open_store(str(store)), manifest, store)
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As ``torchrun`` gives its processes, so that all may be compared bit for bit."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_two_processes_end_with_the_weights_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    results = []
+    for processes in (1, 2):
+        monkeypatch.setenv(PROCESSES, str(processes))
+        store = tmp_path / str(processes)
+        inputs = {"rooms": rendered(tmp_path / f"rooms{processes}", store)}
+        results.append(train(store, inputs, configured("epochs=2", "accumulate=2", "drop_path=0.2")))
+    one, two = results
+    assert two.digest == one.digest, _difference(one, two)
+    history = json.loads(two.path("history.json").read_text())
+    assert [entry["step"] for entry in history] == [2, 4, 4]  # of 3 batches an epoch, by two; logged once each
+    assert not list((tmp_path / "2").rglob("*rank-1*"))
+
+
+def _difference(one: StoreArtifactReader, two: StoreArtifactReader) -> dict[str, float]:
+    first, second = (load_file(artifact.path("teacher.safetensors")) for artifact in (one, two))
+    return {name: float((first[name] - second[name]).abs().max()) for name in first}
+
+
+def test_a_process_that_dies_ends_the_run_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    monkeypatch.setenv(PROCESSES, "2")
+    store = tmp_path / "store"
+    inputs = {"rooms": rendered(tmp_path / "rooms", store)}
+    killer = threading.Thread(target=_kill_second_member)
+    killer.start()
+    with pytest.raises(UserError, match=r"^teacher: process 1 of the team was ended by SIGKILL; the same command"):
+        train(store, inputs, configured("epochs=5000", "accumulate=2"))
+    killer.join()
+
+
+def _kill_second_member() -> None:
+    """Once it is at work."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for process in Path("/proc").glob("[0-9]*"):
+            if _is_second_member(process):
+                time.sleep(8)
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+        time.sleep(0.1)
+
+
+def _is_second_member(process: Path) -> bool:
+    try:
+        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return parent == os.getpid() and b"\0RANK=1\0" in b"\0" + (process / "environ").read_bytes()
+    except OSError:
+        return False
+
+
+def test_an_error_of_a_member_is_the_error_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    monkeypatch.setenv(PROCESSES, "2")
+    store = tmp_path / "store"
+    inputs = {"rooms": rendered(tmp_path / "rooms", store)}
+    config = configured("accumulate=2", "lr=1e38", "optimizer=sgd", "epochs=6", "max_bad_steps=1")
+    with pytest.raises(UserError, match=r"teacher: the .* at step \d+ on rooms room\d.* 2 such steps, 1 are allowed"):
+        train(store, inputs, config)
+    kept = sorted(store.rglob("bad/batch-*.pt"))
+    batch = torch.load(kept[0], weights_only=True)
+    assert batch[0].shape[1:] == (3, 64, 128)
+    assert np.unique(batch[1].numpy()).max() < 4
+
+
+@pytest.mark.parametrize(("devices", "accumulate", "size"), [(1, 4, 1), (4, 1, 1), (2, 4, 2), (4, 6, 3), (8, 4, 4)])
+def test_the_team_shares_the_batches_evenly(
+    monkeypatch: pytest.MonkeyPatch, devices: int, accumulate: int, size: int
+) -> None:
+    monkeypatch.setenv(PROCESSES, str(devices))
+    said: list[str] = []
+    assert team_size(configured(f"accumulate={accumulate}"), said.append) == size
+    assert bool(said) == (size < devices)
+
+
+def test_a_number_of_processes_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROCESSES, "two")
+    with pytest.raises(UsageError, match="ROOMSEG_PROCESSES is 'two'; expected a number of processes, 1 at least"):
+        team_size(configured(), print)
