@@ -76,7 +76,7 @@ class RenderConfig(Section):
     depth_noise: Literal["none", "kinect"] = "none"  # of the frames of generated and front3d: geometry/sensor.py
     camera_height_m: tuple[float, float]
     panoramas_per_room: Positive = (
-        1  # the first from the middle; the teacher learns from all, distillation from the first
+        1  # the first from the middle; the teacher learns from all, distillation from ``distill.views``
     )
     panorama_height: int = Field(ge=32, multiple_of=32)  # the width is twice that
     rooms_per_shard: Positive = 8
