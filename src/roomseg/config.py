@@ -175,7 +175,7 @@ class DistillConfig(Section):
     tau: PositiveFloat
     weight: float = Field(1.0, ge=0)  # 0: the control arm, finetuning with cross entropy alone
     solid_angle: bool = False  # weight pixels by cos(phi)
-    views: Positive = 1  # the first so many panoramas of a room take part
+    views: Positive = 1  # the first so many panoramas of a room take part, or all that it has
     views_per_step: Positive = 1  # drawn from them for each iteration
     augment: tuple[Augment, ...] = ()  # of the room, its panoramas with it; yaw: by quarter turns
     band_weight: float = Field(0.0, ge=0)  # of a second cross entropy, over the voxels near a surface
