@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from roomseg.commands import data
+from roomseg.commands import store as store_commands
 from roomseg.commands.distill import preview
+from roomseg.commands.predict import predict
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
 from roomseg.profiles import profile as profile_of
@@ -130,6 +132,8 @@ for _stage in STAGE_HELP:
 
 app.add_typer(distill, name="distill")
 app.add_typer(data.app, name="data")
+app.add_typer(store_commands.app, name="store")
+app.command()(predict)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from roomseg.geometry.projection import panorama_hits
 
 HOUSES = ("0a8d471a-2587-458a-9214-586e003e9cf9", "11cd9ca4-f345-4bfc-9d84-2d3d6a0dca12", "2e30b0f1")
 WALL, FLOOR, CEILING, DOOR = (NAMES.index(name) for name in ("wallinner", "floor", "ceiling", "door"))
-SHAPE = (26, 30, 22)
+SHAPE = (38, 44, 36)  # its sides are more than 0.4 m from its middle: nothing blocks the view
 MARGIN = 4  # voxels from the array's sides to the room's
 COLORS = {WALL: (200, 180, 1), FLOOR: (0, 90, 255), CEILING: (255, 255, 255), DOOR: (3, 2, 1)}
 
@@ -26,7 +26,7 @@ def room_arrays() -> dict[str, np.ndarray]:
     sdf = np.where(depth < -5, 1.0, np.clip(depth / 5, -1, 1)).astype(np.float32)
     label = np.full(SHAPE, WALL)
     label[k <= MARGIN + 1], label[k >= ends[2] - 1] = FLOOR, CEILING
-    label[(j <= MARGIN + 1) & (i < 12) & (k > 6) & (k < 15)] = DOOR  # in one wall only: mirrored it is elsewhere
+    label[(j <= MARGIN + 1) & (i < 18) & (k > 6) & (k < 25)] = DOOR  # in one wall only: mirrored it is elsewhere
     red, green, blue = np.array([COLORS.get(raw, (0, 0, 0)) for raw in range(len(NAMES))]).T[:, label]
     return {"sdf128": sdf, "color128": (blue * 65536 + green * 256 + red).astype(np.float32), "semanticlabel": label}
 

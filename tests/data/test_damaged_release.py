@@ -102,17 +102,17 @@ def with_value(name: str, value: float, at: object = (0, 0, 0)) -> Callable[[Arr
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_value("sdf128", np.nan), r"sdf128: 1 of 17160 values are not in -1.001 to 1.001, NaN among them"),
-        (with_value("sdf128", -3), r"sdf128: 1 of 17160 values are not in -1.001 to 1.001$"),
-        (with_value("color128", 2**24), "color128: 1 of 17160 values are not in 0 to"),
+        (with_value("sdf128", np.nan), r"sdf128: 1 of 60192 values are not in -1.001 to 1.001, NaN among them"),
+        (with_value("sdf128", -3), r"sdf128: 1 of 60192 values are not in -1.001 to 1.001$"),
+        (with_value("color128", 2**24), "color128: 1 of 60192 values are not in 0 to"),
         (with_value("color128", 0.5), "color128: has values such as 0.5; expected whole numbers"),
-        (with_value("semanticlabel", 255), "semanticlabel: 1 of 17160 values are not in 0 to 98"),
-        (with_value("semanticlabel", np.inf), "semanticlabel: 1 of 17160 values are not in 0 to 98"),
-        (lambda a: a | {"sdf128": a["sdf128"].ravel()}, r"sdf128: has the shape \(17160,\); expected \(X, Y, Z\)"),
+        (with_value("semanticlabel", 255), "semanticlabel: 1 of 60192 values are not in 0 to 98"),
+        (with_value("semanticlabel", np.inf), "semanticlabel: 1 of 60192 values are not in 0 to 98"),
+        (lambda a: a | {"sdf128": a["sdf128"].ravel()}, r"sdf128: has the shape \(60192,\); expected \(X, Y, Z\)"),
         (lambda a: a | {"sdf128": np.zeros((0, 4, 4))}, r"sdf128: has the shape \(0, 4, 4\)"),
         (
             lambda a: a | {"color128": a["color128"][1:]},
-            r"color128: has the shape \(25, 30, 22\); expected \(26, 30, 22\)",
+            r"color128: has the shape \(37, 44, 36\); expected \(38, 44, 36\)",
         ),
     ],
 )

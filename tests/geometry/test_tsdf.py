@@ -1,9 +1,14 @@
 """Fusion against a plain numpy reference over the whole volume, and against the planes of a known room."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from roomseg.errors import UserError
+from roomseg.geometry.bricks import VOXELS, dense
 from roomseg.geometry.cameras import Pinhole, look_at
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.geometry.raster import Frame, pack_mesh, render_frame
@@ -14,8 +19,22 @@ CAMERA = Pinhole.from_fov(64, 48, 75)
 VOXEL_M = 0.05
 
 
-def reference_integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarray) -> None:
-    index = np.stack(np.indices(volume.distance.shape), axis=-1)
+class Sums(NamedTuple):
+    distance: np.ndarray  # (X, Y, Z)
+    weight: np.ndarray  # (X, Y, Z)
+    color: np.ndarray  # (X, Y, Z, 3)
+    votes: np.ndarray  # (K, X, Y, Z)
+
+
+def sums_of(volume: TsdfVolume) -> Sums:
+    free = volume.free.reshape(-1, 1).astype(np.float32)
+    planes = (volume.distance + free, volume.weight + free, volume.color)
+    votes = np.stack([dense(plane, volume.shape) for plane in volume.votes])
+    return Sums(*(dense(plane, volume.shape) for plane in planes), votes)
+
+
+def reference_integrate(sums: Sums, volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarray) -> None:
+    index = np.stack(np.indices(volume.shape), axis=-1)
     world = volume.origin_m + volume.voxel_m * index
     to_camera = np.linalg.inv(pose)
     x, y, z = np.moveaxis(world @ to_camera[:3, :3].T + to_camera[:3, 3], -1, 0)
@@ -25,37 +44,74 @@ def reference_integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose:
     row, col = np.where(seen, row, 0).astype(int), np.where(seen, col, 0).astype(int)
     distance = (frame.depth[row, col] - z) / volume.truncation_m
     seen &= (frame.depth[row, col] > 0) & (distance >= -1)
-    volume.distance[seen] += np.minimum(distance, 1)[seen].astype(np.float32)
-    volume.weight[seen] += 1
+    sums.distance[seen] += np.minimum(distance, 1)[seen].astype(np.float32)
+    sums.weight[seen] += 1
     near = seen & (np.abs(distance) < 1)
-    volume.color[near] += frame.rgb[row, col][near]
-    volume.votes[(frame.label[row, col][near], *np.nonzero(near))] += 1
+    sums.color[near] += frame.rgb[row, col][near]
+    sums.votes[(frame.label[row, col][near], *np.nonzero(near))] += 1
 
 
 def random_frame(rng: np.random.Generator) -> Frame:
-    """Patches of depth, some without; colours and labels at random."""
+    """Patches of depth, in the lower half some pixels without; colours and labels at random."""
     size = (CAMERA.height, CAMERA.width)
-    depth = np.kron(rng.uniform(0.2, 2.5, (12, 16)), np.ones((4, 4)))
-    depth[rng.random(size) < 0.1] = 0
+    depth = np.kron(rng.uniform(0.3, 3.5, (3, 4)), np.ones((16, 16)))
+    depth[24:][rng.random((24, 64)) < 0.1] = 0
     rgb = rng.integers(0, 256, (*size, 3), np.uint8)
     return Frame(rgb, depth.astype(np.float32), rng.integers(0, len(PANOROOMS3D), size, np.uint8))
 
 
 def test_integration_equals_the_reference() -> None:
     rng = np.random.default_rng(3)
-    fast, slow = (
-        empty_volume(np.zeros(3), np.array([1.2, 1.0, 0.8]), VOXEL_M, 4, 5, len(PANOROOMS3D)) for _ in range(2)
+    fast, threaded = (
+        empty_volume(np.zeros(3), np.array([1.7, 1.4, 1.2]), VOXEL_M, 4, 5, len(PANOROOMS3D)) for _ in range(2)
     )
+    slow = sums_of(fast)
     for n in range(8):  # cameras inside, outside and looking away
         eye, target = rng.uniform(-1.5, 2.5, 3) * (n > 0), rng.uniform(-0.2, 1.2, 3)
         frame, pose = random_frame(rng), look_at(eye, target)
         integrate(fast, frame, CAMERA, pose)
-        reference_integrate(slow, frame, CAMERA, pose)
+        integrate(threaded, frame, CAMERA, pose, threads=3)
+        reference_integrate(slow, fast, frame, CAMERA, pose)
     assert (slow.weight > 0).mean() > 0.5
-    np.testing.assert_array_equal(fast.weight, slow.weight)
-    np.testing.assert_array_equal(fast.votes, slow.votes)
-    np.testing.assert_array_equal(fast.color, slow.color)
-    np.testing.assert_allclose(fast.distance, slow.distance, atol=1e-5)
+    assert fast.free.any()
+    sums = sums_of(fast)
+    for name in ("weight", "votes", "color"):
+        np.testing.assert_array_equal(getattr(sums, name), getattr(slow, name))
+    np.testing.assert_allclose(sums.distance, slow.distance, atol=1e-5)
+    for name in ("free", "distance", "weight", "color", "votes", "voted"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(threaded, name))
+
+
+def test_whole_blocks_of_free_space_are_counted_once_a_brick() -> None:
+    """A wall 4 m away fills the image of a camera that looks along +x through the middle of the volume."""
+    volume = empty_volume(np.zeros(3), np.array([3.0, 2.0, 2.0]), VOXEL_M, 4, 5, len(PANOROOMS3D))
+    size = (CAMERA.height, CAMERA.width)
+    frame = Frame(np.zeros((*size, 3), np.uint8), np.full(size, 4, np.float32), np.zeros(size, np.uint8))
+    slow, pose = sums_of(volume), look_at(np.array([-1.0, 1, 1]), np.array([1.0, 1, 1]))
+    integrate(volume, frame, CAMERA, pose)
+    reference_integrate(slow, volume, frame, CAMERA, pose)
+    np.testing.assert_array_equal(sums_of(volume).weight, slow.weight)
+    assert volume.free.sum() * VOXELS > 0.6 * slow.weight.sum()
+
+
+def reference_finish(sums: Sums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    mean = np.where(sums.weight > 0, sums.distance / np.maximum(sums.weight, 1), np.float32(1))
+    tsdf = np.rint(mean * 127).astype(np.int8)
+    rgb = np.rint(sums.color / np.maximum(sums.votes.sum(axis=0), 1)[..., None]).astype(np.uint8)
+    empty = tsdf == 127
+    return tsdf, np.where(empty[..., None], 0, rgb), np.where(empty, 0, sums.votes.argmax(axis=0))
+
+
+def test_finished_planes_equal_the_reference() -> None:
+    rng = np.random.default_rng(8)
+    volume = empty_volume(np.zeros(3), np.array([1.2, 1.0, 0.8]), VOXEL_M, 4, 5, len(PANOROOMS3D))
+    for _ in range(6):
+        eye, target = rng.uniform(-0.5, 1.5, (2, 3))
+        integrate(volume, random_frame(rng), CAMERA, look_at(eye, target))
+    planes = finish(volume)
+    assert len(np.unique(planes[2])) == len(PANOROOMS3D)
+    for plane, expected in zip(planes, reference_finish(sums_of(volume)), strict=True):
+        np.testing.assert_array_equal(plane, expected)
 
 
 def test_one_pixel_by_hand() -> None:
@@ -79,7 +135,8 @@ def test_most_votes_win_and_the_lowest_class_wins_a_tie() -> None:
     volume.weight[:] = 6
     volume.color[:] = 6 * 50
     volume.votes[7], volume.votes[3], volume.votes[9] = 2, 2, 2
-    volume.votes[9, 0, 0, 0], volume.votes[3, 0, 0, 0] = 3, 1
+    volume.votes[9, 0, 0], volume.votes[3, 0, 0] = 3, 1  # the first voxel of the first brick
+    volume.voted[:, [3, 7, 9]] = True
     _, rgb, label = finish(volume)
     assert label[0, 0, 0] == 9
     assert (label.ravel()[1:] == 3).all()
@@ -134,7 +191,7 @@ def test_the_planes_of_a_room(fused: TsdfVolume, table_m: np.ndarray) -> None:
 
 def test_the_margin_lies_outside_the_bounds_and_behind_the_band_is_unseen(fused: TsdfVolume) -> None:
     np.testing.assert_allclose(fused.origin_m, -5.37 * VOXEL_M, rtol=1e-5)
-    assert fused.distance.shape == (81 + 11, 61 + 11, 51 + 11)
+    assert fused.shape == (81 + 11, 61 + 11, 51 + 11)
     tsdf = finish(fused)[0]
     assert (tsdf[[0, -1]] != 0).all()  # no surface touches the border
     assert (tsdf[5:7, 20:40, 20:40] < 127).all()  # the wall at x = 0 is there

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmarks.plain_student import plain_student
 from roomseg.data import rooms
 from roomseg.errors import UserError
 from roomseg.models import upsampled
 from roomseg.models.student import EMPTY, VARIANTS, build_student, pad_with_empty
 from roomseg.models.swin import window_order
 from roomseg.models.weights import load_weights
-from tests.models.reference_student import reference_student
 from tests.models.volumes import golden, randomise, room_like
 
 
@@ -46,7 +46,7 @@ def test_equals_the_step_by_step_student(variant: str, sizes: tuple[int, int, in
     x, _ = room_like(sizes, seed=2)
     with torch.no_grad():
         fast = student(x)
-        slow = reference_student(student.state_dict(), x, VARIANTS[variant].depths, VARIANTS[variant].heads)
+        slow = plain_student(student.state_dict(), x, VARIANTS[variant].depths, VARIANTS[variant].heads)
     assert slow.std() > 0.05
     torch.testing.assert_close(fast, slow, atol=1e-4, rtol=1e-4)
 
@@ -61,7 +61,7 @@ def test_gradients_equal_those_of_the_step_by_step_student() -> None:
     fast = {name: parameter.grad for name, parameter in student.named_parameters()}
 
     student.zero_grad()
-    slow_logits = reference_student(dict(student.named_parameters()), x, *VARIANTS["T"][1:])
+    slow_logits = plain_student(dict(student.named_parameters()), x, *VARIANTS["T"][1:])
     F.cross_entropy(slow_logits, labels.long(), class_weight).backward()
     for name, parameter in student.named_parameters():
         scale = parameter.grad.abs().max().item()

@@ -208,12 +208,15 @@ def test_killed_before_the_journal_entry_or_the_manifest(store: Store, tmp_path:
 
         folder, url, where = sys.argv[1:]
         store = open_store(url)
-        put_bytes = store.put_bytes
-        def put_or_die(key, data):
-            if key.endswith(where):
-                os.kill(os.getpid(), signal.SIGKILL)
-            put_bytes(key, data)
-        store.put_bytes = put_or_die
+
+        def or_die(put):
+            def put_or_die(key, data):
+                if key.endswith(where):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return put(key, data)
+            return put_or_die
+
+        store.put_bytes, store.put_if_absent = or_die(store.put_bytes), or_die(store.put_if_absent)
         origin = Origin(stage="render", fingerprint="0123abcd", code_version="", config={}, parents={})
         writer = StoreArtifactWriter(store, origin, AttemptClock(store, origin.folder), pathlib.Path(folder))
         for name in ("first", "second"):

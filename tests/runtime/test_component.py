@@ -1,6 +1,7 @@
 """What a KFP component does with a stage's manifest, scores and errors."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ def manifest() -> Manifest:
         config={},
         parents={},
         files=(FileEntry(name="a", key="shards/a", size=1, sha256="0" * 64),),
-        scores={"val_miou": 0.25},
+        scores={"val_miou": 0.25, "surface_seen": math.nan},
         seconds=1.0,
         attempts=1,
         created="2026-01-01T00:00:00+00:00",

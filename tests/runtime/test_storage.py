@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from roomseg.errors import UsageError, UserError
-from roomseg.runtime.storage import DirectoryStore, MissingKey, S3Store, Store, open_store
+from roomseg.runtime.s3 import S3Store
+from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, open_store
 from tests.runtime.conftest import RunPython
 
 

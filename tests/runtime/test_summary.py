@@ -4,7 +4,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from roomseg.runtime.summary import ROWS, scores_table
+from roomseg.runtime.summary import FIRST_ROWS, LAST_ROWS, scores_table
+
+ROWS = (*FIRST_ROWS, ("baseline unet3d", "unet3d"), *LAST_ROWS)
 
 
 def test_every_row_shows_its_own_two_scores():
@@ -12,9 +14,14 @@ def test_every_row_shows_its_own_two_scores():
     for n, (_, prefix) in enumerate(ROWS):
         scores |= {f"{prefix}_miou": n / 100, f"{prefix}_miou_published": 0.5 + n / 100}
     console = Console(file=StringIO(), width=100)
-    console.print(scores_table(scores))
+    console.print(scores_table(scores, ("unet3d",)))
     lines = console.file.getvalue().splitlines()
     for n, (name, _) in enumerate(ROWS):
         (line,) = (line for line in lines if name in line)
         assert f"{n}.0%" in line
         assert f"{50 + n}.0%" in line
+
+
+def test_a_teacher_without_panoramas_has_no_row():
+    table = scores_table({"distilled_miou": 0.5, "distilled_miou_published": 0.25})
+    assert table.row_count == 1

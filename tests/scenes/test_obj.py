@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from roomseg.errors import UserError
 from roomseg.scenes.obj import Material, decode_texture, mtllib_names, parse_mtl, parse_obj
+from roomseg.scenes.polygons import triangulated
 from tests.scenes.libraries import BLOCK_MTL, BLOCK_OBJ, png
 
 CORNERS = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 2 0\n"
@@ -177,7 +178,9 @@ def slow_triangles(text: str) -> list[list[tuple[float, ...]]]:
         elif words[:1] == ["f"]:
             index = [int(word.split("/")[0]) for word in words[1:]]
             corner = [vertices[i - 1 if i > 0 else i] for i in index]
-            found += [[corner[0], corner[k], corner[k + 1]] for k in range(1, len(corner) - 1)]
+            if len(corner) > 2:  # how one polygon is cut is test_polygons.py's
+                cut, _ = triangulated(np.array([len(corner)]), np.array(corner))
+                found += [[corner[place] for place in triangle] for triangle in cut]
     return found
 
 

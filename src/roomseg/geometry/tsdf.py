@@ -1,20 +1,32 @@
 """TSDF fusion of RGB-D-label frames (Curless and Levoy 1996, with the unit weights and the projective distance along
 the optical axis of common RGB-D fusion codes: distance = depth of the pixel - depth of the voxel, cut at +-truncation).
+
+The sums are kept brick by brick (see ``bricks``): voxels of a brick lie together, and a brick that is wholly in free
+space takes one addition.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from roomseg.errors import UserError
-from roomseg.geometry.cameras import Lens, Pinhole
-from roomseg.geometry.kernels import inlined_kernel, kernel
+from roomseg.geometry.bricks import (
+    BRICK,
+    VOXELS,
+    DepthRanges,
+    Rays,
+    Vector,
+    brick_grid,
+    bricks_to_look_at,
+    depth_ranges,
+    place_of,
+    rays_of,
+)
+from roomseg.geometry.cameras import Pinhole
+from roomseg.geometry.kernels import in_parts, kernel
 from roomseg.geometry.raster import Frame
-
-Vector = tuple[float, float, float]
 
 STEPS = 127  # of the int8 planes: 127 = +1 = empty or unseen, 0 = surface, -127 = behind by the truncation
 
@@ -23,17 +35,22 @@ STEPS = 127  # of the int8 planes: 127 = +1 = empty or unseen, 0 = surface, -127
 class TsdfVolume:
     """Running sums; voxel (i, j, k) is the sample at ``origin_m + voxel_m * (i, j, k)``. ``integrate`` adds in place.
 
-    Votes are exact, one plane a class: neighbours mostly vote for the same class, so a frame writes along few planes,
-    and the system gives memory only to pages that were written (30 classes of 1.5 M voxels: 90 MB at most).
+    B bricks cover the volume; ``bricks.dense`` gives a plane of them as an array over voxels. Votes are exact, one
+    plane a class: neighbours mostly vote for the same class, so a frame writes along few planes, and the system gives
+    memory only to pages that were written (30 classes of 1.5 M voxels: 90 MB at most).
     """
 
     origin_m: np.ndarray  # (3,) float64
     voxel_m: float
     truncation_m: float
-    distance: np.ndarray  # (X, Y, Z) float32, sum of observed distances in truncations, -1..1
-    weight: np.ndarray  # (X, Y, Z) float32, number of observations
-    color: np.ndarray  # (X, Y, Z, 3) float32, sum of the colours seen where |distance| < 1
-    votes: np.ndarray  # (K, X, Y, Z) uint16, observations with |distance| < 1 of each class
+    shape: tuple[int, int, int]  # X, Y, Z in voxels
+    free: np.ndarray  # (bricks along x, y, z) int32, frames that saw nothing but free space in the whole brick: such a
+    # frame counts in neither of the next two, where it would add 1 to each of the brick's voxels
+    distance: np.ndarray  # (B, VOXELS) float32, sum of observed distances in truncations, -1..1
+    weight: np.ndarray  # (B, VOXELS) float32, number of observations
+    color: np.ndarray  # (B, VOXELS, 3) float32, sum of the colours seen where |distance| < 1
+    votes: np.ndarray  # (K, B, VOXELS) uint16, observations with |distance| < 1 of each class
+    voted: np.ndarray  # (B, K) bool, whether a brick has any vote for a class
 
 
 def empty_volume(
@@ -50,96 +67,37 @@ def empty_volume(
         raise UserError(f"got bounds {lower} to {upper} m; expected finite ones with lower <= upper: check the scene")
     cells = np.ceil((upper - lower) / voxel_m - 1e-6).astype(int)
     x, y, z = (cells + 1 + 2 * margin_voxels).tolist()
+    grid = brick_grid((x, y, z))
+    bricks = grid[0] * grid[1] * grid[2]
     return TsdfVolume(
         origin_m=lower - margin_voxels * voxel_m,
         voxel_m=voxel_m,
         truncation_m=truncation_voxels * voxel_m,
-        distance=np.zeros((x, y, z), np.float32),
-        weight=np.zeros((x, y, z), np.float32),
-        color=np.zeros((x, y, z, 3), np.float32),
-        votes=np.zeros((classes, x, y, z), np.uint16),
+        shape=(x, y, z),
+        free=np.zeros(grid, np.int32),
+        distance=np.zeros((bricks, VOXELS), np.float32),
+        weight=np.zeros((bricks, VOXELS), np.float32),
+        color=np.zeros((bricks, VOXELS, 3), np.float32),
+        votes=np.zeros((classes, bricks, VOXELS), np.uint16),
+        voted=np.zeros((bricks, classes), bool),
     )
 
 
-@inlined_kernel
-def _cut(start: float, slope: float, low: float, high: float) -> tuple[float, float]:
-    """The part of the interval [low, high] of k in which start + slope k >= 0."""
-    if slope > 0.0:
-        return max(low, -start / slope), high
-    if slope < 0.0:
-        return low, min(high, -start / slope)
-    return (low, high) if start >= 0.0 else (1.0, 0.0)
-
-
-@kernel
-def _visible_part(
-    p: Vector, d: Vector, lens: Lens, size: tuple[int, int], farthest_m: float, n: int
-) -> tuple[int, int]:
-    """First and last k, give or take one, at which the line p + k d of camera-frame points may fall into the image."""
-    fx, fy, cx, cy = lens
-    height, width = size
-    low, high = _cut(p[2], d[2], 0.0, n - 1.0)
-    low, high = _cut(farthest_m - p[2], -d[2], low, high)
-    low, high = _cut(fx * p[0] + cx * p[2], fx * d[0] + cx * d[2], low, high)
-    low, high = _cut((width - cx) * p[2] - fx * p[0], (width - cx) * d[2] - fx * d[0], low, high)
-    low, high = _cut(fy * p[1] + cy * p[2], fy * d[1] + cy * d[2], low, high)
-    low, high = _cut((height - cy) * p[2] - fy * p[1], (height - cy) * d[2] - fy * d[1], low, high)
-    return max(0, math.floor(low) - 1), min(n - 1, math.ceil(high) + 1)
-
-
-@kernel
-def _integrate(
-    distance: np.ndarray,  # (X, Y, Z) in place, as the next three
-    weight: np.ndarray,  # (X, Y, Z)
-    color: np.ndarray,  # (X, Y, Z, 3)
-    votes: np.ndarray,  # (K, X, Y, Z)
-    frame: Frame,
-    lens: Lens,
-    corner: np.ndarray,  # (3,) voxel (0, 0, 0) in the camera's frame
-    steps: np.ndarray,  # (3, 3) the way to the next voxel along each axis
-    truncation_m: float,
-    farthest_m: float,
-) -> None:
-    fx, fy, cx, cy = lens
-    height, width = frame.depth.shape
-    line_step = (steps[2, 0], steps[2, 1], steps[2, 2])
-    for i in range(distance.shape[0]):
-        for j in range(distance.shape[1]):
-            px = corner[0] + i * steps[0, 0] + j * steps[1, 0]
-            py = corner[1] + i * steps[0, 1] + j * steps[1, 1]
-            pz = corner[2] + i * steps[0, 2] + j * steps[1, 2]
-            first, last = _visible_part((px, py, pz), line_step, lens, frame.depth.shape, farthest_m, distance.shape[2])
-            for k in range(first, last + 1):
-                z = pz + k * line_step[2]
-                if z <= 0.0:
-                    continue
-                col = math.floor(fx * (px + k * line_step[0]) / z + cx)
-                row = math.floor(fy * (py + k * line_step[1]) / z + cy)
-                if col < 0 or col >= width or row < 0 or row >= height or frame.depth[row, col] <= 0.0:
-                    continue
-                d = (frame.depth[row, col] - z) / truncation_m
-                if d < -1.0:
-                    continue
-                distance[i, j, k] += np.float32(min(1.0, d))
-                weight[i, j, k] += np.float32(1.0)
-                if abs(d) < 1.0:
-                    for channel in range(3):
-                        color[i, j, k, channel] += np.float32(frame.rgb[row, col, channel])
-                    votes[frame.label[row, col], i, j, k] += np.uint16(1)
-
-
-def integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarray) -> None:
+def integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarray, threads: int = 1) -> None:
     """Add a frame seen from the (4, 4) camera-to-world ``pose``, in place. A voxel takes the pixel it projects into.
 
     Raises ``UserError`` for a frame of another size than the camera's, unknown class ids or a pose that is not finite.
     """
     _check(frame, camera, pose, len(volume.votes))
-    to_camera = np.linalg.inv(np.asarray(pose, np.float64))
-    corner = to_camera[:3, :3] @ volume.origin_m + to_camera[:3, 3]
-    steps = np.ascontiguousarray(volume.voxel_m * to_camera[:3, :3].T)
-    sums = (volume.distance, volume.weight, volume.color, volume.votes)
-    farthest_m = float(frame.depth.max()) + volume.truncation_m
-    _integrate(*sums, frame, camera.lens, corner, steps, volume.truncation_m, farthest_m)
+    rays = rays_of(camera, pose, volume.origin_m, volume.voxel_m)
+    pixels = Frame(*(np.ascontiguousarray(plane) for plane in frame))
+    ranges = depth_ranges(pixels.depth)
+    planes = (volume.free, volume.distance, volume.weight, volume.color, volume.votes, volume.voted)
+
+    def add(first: int, end: int) -> None:
+        _integrate(planes, pixels, ranges, rays, volume.truncation_m, first, end)
+
+    in_parts(add, len(volume.free), threads)
 
 
 def _check(frame: Frame, camera: Pinhole, pose: np.ndarray, classes: int) -> None:
@@ -153,22 +111,117 @@ def _check(frame: Frame, camera: Pinhole, pose: np.ndarray, classes: int) -> Non
         raise UserError(f"got class id {frame.label.max()}; expected 0..{classes - 1}: map the labels first")
 
 
+Planes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # as in ``TsdfVolume``
+
+
+@kernel
+def _integrate(
+    planes: Planes, frame: Frame, ranges: DepthRanges, rays: Rays, truncation_m: float, first: int, end: int
+) -> None:
+    """Add a frame to the bricks with first <= x < end."""
+    free, distance, weight, color, votes, voted = planes
+    depth, rgb, label = frame.depth.reshape(-1), frame.rgb.reshape(-1, 3), frame.label.reshape(-1)
+    offset = _offsets(rays)
+    depth_of, seen_depth = np.empty(VOXELS), np.empty(VOXELS, np.float32)
+    pixel_of, near = np.empty(VOXELS, np.int32), np.empty(VOXELS, np.int32)
+    for x, y, z in bricks_to_look_at(free, rays, ranges, truncation_m, first, end):
+        brick = (x * free.shape[1] + y) * free.shape[2] + z
+        _find_pixels(place_of(rays, x * BRICK[0], y * BRICK[1], z * BRICK[2]), offset, rays, pixel_of, depth_of)
+        for n in range(VOXELS):
+            seen_depth[n] = depth[max(pixel_of[n], 0)]
+        _add_distances(seen_depth, depth_of, pixel_of, truncation_m, distance[brick], weight[brick])
+        n_near = 0
+        for n in range(VOXELS):
+            near[n_near] = n
+            n_near += pixel_of[n] >= 0
+        for n in near[:n_near]:
+            pixel = pixel_of[n]
+            color[brick, n, 0] += np.float32(rgb[pixel, 0])
+            color[brick, n, 1] += np.float32(rgb[pixel, 1])
+            color[brick, n, 2] += np.float32(rgb[pixel, 2])
+            votes[label[pixel], brick, n] += np.uint16(1)
+            voted[brick, label[pixel]] = True
+
+
+@kernel
+def _offsets(rays: Rays) -> np.ndarray:  # (3, VOXELS) float64
+    """From the first voxel of a brick to each of them, in the coordinates of ``Rays``."""
+    offset, (a, b, c) = np.empty((3, VOXELS)), rays.steps
+    for i in range(BRICK[0]):
+        for j in range(BRICK[1]):
+            for k in range(BRICK[2]):
+                n = (i * BRICK[1] + j) * BRICK[2] + k
+                for axis in range(3):
+                    offset[axis, n] = i * a[axis] + j * b[axis] + k * c[axis]
+    return offset
+
+
+@kernel
+def _find_pixels(p: Vector, offset: np.ndarray, rays: Rays, pixel_of: np.ndarray, depth_of: np.ndarray) -> None:
+    """The pixel that each voxel of a brick projects into, -1 for none, and the voxel's depth."""
+    width, height = float(rays.width), float(rays.height)
+    for n in range(VOXELS):
+        z = p[2] + offset[2, n]
+        inverse = 1.0 / z
+        col, row = (p[0] + offset[0, n]) * inverse, (p[1] + offset[1, n]) * inverse
+        inside = (z > 0.0) & (col >= 0.0) & (col < width) & (row >= 0.0) & (row < height)
+        pixel = np.int32(row) * np.int32(rays.width) + np.int32(col)
+        pixel_of[n] = pixel if inside else np.int32(-1)
+        depth_of[n] = z
+
+
+@kernel
+def _add_distances(
+    seen_depth: np.ndarray,  # (VOXELS,)
+    depth_of: np.ndarray,  # (VOXELS,)
+    pixel_of: np.ndarray,  # (VOXELS,) in place: -1 where the voxel is not near a surface
+    truncation_m: float,
+    distance: np.ndarray,  # (VOXELS,) in place
+    weight: np.ndarray,  # (VOXELS,) in place
+) -> None:
+    for n in range(VOXELS):
+        d = (seen_depth[n] - depth_of[n]) / truncation_m
+        seen = (pixel_of[n] >= 0) & (seen_depth[n] > 0.0) & (d >= -1.0)
+        distance[n] += np.float32(min(d, 1.0)) if seen else np.float32(0)
+        weight[n] += np.float32(1) if seen else np.float32(0)
+        pixel_of[n] = pixel_of[n] if seen & (abs(d) < 1.0) else np.int32(-1)
+
+
 def finish(volume: TsdfVolume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The planes of a room: tsdf (X, Y, Z) int8, rgb (X, Y, Z, 3) uint8 and label (X, Y, Z) uint8.
 
     tsdf is the mean distance in steps of truncation / 127; where it is 127, empty or unseen, rgb and label are 0.
     Of classes with the same number of votes the lowest id wins.
     """
-    mean = np.divide(volume.distance, volume.weight, out=np.ones_like(volume.distance), where=volume.weight > 0)
-    tsdf = np.rint(mean * STEPS).astype(np.int8)
-    label, most = np.zeros(tsdf.shape, np.uint8), volume.votes[0].copy()
-    count = volume.votes[0].astype(np.float32)
-    for class_id in range(1, len(volume.votes)):
-        votes = volume.votes[class_id]
-        count += votes
-        label[votes > most] = class_id
-        np.maximum(most, votes, out=most)
-    rgb = np.rint(volume.color / np.maximum(count, 1)[..., None]).astype(np.uint8)
-    empty = tsdf == STEPS
-    label[empty], rgb[empty] = 0, 0
+    tsdf = np.full(volume.shape, STEPS, np.int8)
+    rgb, label = np.zeros((*volume.shape, 3), np.uint8), np.zeros(volume.shape, np.uint8)
+    planes = (volume.free, volume.distance, volume.weight, volume.color, volume.votes, volume.voted)
+    _finish(planes, tsdf, rgb, label)
     return tsdf, rgb, label
+
+
+@kernel
+def _finish(planes: Planes, tsdf: np.ndarray, rgb: np.ndarray, label: np.ndarray) -> None:
+    free, distance, weight, color, votes, voted = planes
+    for x, y, z in np.ndindex(free.shape):
+        brick = (x * free.shape[1] + y) * free.shape[2] + z
+        if not weight[brick].any():
+            continue  # unseen or free
+        classes = np.nonzero(voted[brick])[0]
+        for a, b, c in np.ndindex(BRICK):
+            n, i, j, k = (a * BRICK[1] + b) * BRICK[2] + c, x * BRICK[0] + a, y * BRICK[1] + b, z * BRICK[2] + c
+            observations = weight[brick, n] + np.float32(free[x, y, z])
+            if i >= tsdf.shape[0] or j >= tsdf.shape[1] or k >= tsdf.shape[2] or observations == 0:
+                continue
+            mean = (distance[brick, n] + np.float32(free[x, y, z])) / observations
+            tsdf[i, j, k] = np.int8(np.rint(mean * np.float32(STEPS)))
+            if tsdf[i, j, k] == STEPS:
+                continue
+            most, count = 0, 0
+            for class_id in classes:
+                mine = int(votes[class_id, brick, n])
+                count += mine
+                if mine > most:
+                    most, label[i, j, k] = mine, class_id
+            for channel in range(3):
+                rgb[i, j, k, channel] = np.uint8(np.rint(color[brick, n, channel] / np.float32(max(count, 1))))

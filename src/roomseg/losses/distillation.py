@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roomseg.losses import cpu_collapse
+from roomseg.losses import cpu_collapse, cpu_divergence
 
 
 def dense_distillation(
@@ -136,13 +136,23 @@ class _CollapsedTerm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, student_logits, target, tau):  # type: ignore[no-untyped-def]
         logits = student_logits.to(torch.promote_types(student_logits.dtype, target.dtype))
-        log_student = F.log_softmax(logits / tau, dim=1)
-        value = -(tau**2) * torch.linalg.vecdot(target.to(logits.dtype), log_student).sum(dtype=torch.float64)
-        if ctx.needs_input_grad[0]:
-            gradient = log_student.exp_().mul_(tau * target.sum(1, keepdim=True)).sub_(target, alpha=tau)
-            ctx.save_for_backward(gradient.to(student_logits.dtype))
-        return value.to(logits.dtype)
+        run = _kernel_cross_entropy if logits.device.type == "cpu" and logits.dtype == torch.float32 else _cross_entropy
+        value, gradient = run(logits, target, tau)
+        ctx.save_for_backward(gradient.mul_(tau).to(student_logits.dtype))
+        return value * tau**2
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         return gradient * ctx.saved_tensors[0], None, None
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    log_student = F.log_softmax(logits / tau, dim=1)
+    value = -(target * log_student).sum(1).sum(dtype=torch.float64)
+    return value.to(logits.dtype), log_student.exp() * target.sum(1, keepdim=True) - target
+
+
+def _kernel_cross_entropy(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    logits, target = logits.detach().contiguous(), target.contiguous()
+    value, gradient = cpu_divergence.cross_entropy(logits.numpy(), target.numpy(), tau)
+    return logits.new_tensor(value), torch.from_numpy(gradient)

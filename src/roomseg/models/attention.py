@@ -1,10 +1,13 @@
 """Softmax attention inside windows with an additive bias that is learnt.
 
-Elsewhere torch's own kernels do this; on CPUs torch has none that gives the bias its gradient, and its fallback keeps
-every attention matrix (200 MB a block of the student at 128^3), so there is one of ours for float32.
+CUDA takes torch's ``scaled_dot_product_attention``: its memory-efficient kernel gives the bias its gradient. On CPUs
+torch's fast kernel has no gradient for the bias, and its fallback keeps every attention matrix (200 MB a block of the
+student at 128^3): there the backward pass is ours, behind one operator, so that ``torch.compile`` passes over it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,26 +20,58 @@ def window_attention(qkv: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(D) + bias) v for each window and head.
 
     qkv (W, T, 3, H, D): windows of T tokens, H heads of D channels; bias (H, T, T). Returns (W, T, H D), heads joined.
+    On CPUs T is a multiple of 8 and D of 4, but for float64.
     """
     if qkv.device.type == "cpu" and qkv.dtype != torch.float64:
-        return _CpuAttention.apply(qkv.float(), bias.float()).to(qkv.dtype)
+        return _cpu_attention(qkv, bias.to(qkv.dtype))[0]
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (W, H, T, D) each
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)[None])
     return out.transpose(1, 2).flatten(2)
 
 
-class _CpuAttention(torch.autograd.Function):
-    """Keeps the softmax's normaliser alone; the backward pass computes the attention again, tile by tile."""
+@torch.library.custom_op(
+    "roomseg::window_attention", mutates_args=(), schema="(Tensor qkv, Tensor bias) -> (Tensor, Tensor)"
+)
+def _cpu_attention(qkv: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The output, and the log of the softmax's normaliser (W, H, T) float32 for the backward pass."""
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    out, normaliser = flash(q, k, v, attn_mask=bias[None])
+    return out.transpose(1, 2).flatten(2).contiguous(), normaliser.contiguous()
 
-    @staticmethod
-    def forward(ctx, qkv, bias):  # type: ignore[no-untyped-def]
-        qkv, bias = qkv.contiguous(), bias.contiguous()
-        out, normaliser = (torch.from_numpy(a) for a in cpu_attention.forward(qkv.numpy(), bias.numpy()))
-        ctx.save_for_backward(qkv, bias, out, normaliser)
-        return out
 
-    @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        arrays = [t.contiguous().numpy() for t in (*ctx.saved_tensors, gradient)]
-        d_qkv, d_bias = cpu_attention.backward(*arrays)
-        return torch.from_numpy(d_qkv), torch.from_numpy(d_bias)
+@_cpu_attention.register_fake
+def _(qkv: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    windows, tokens, _, heads, channels = qkv.shape
+    out = qkv.new_empty(windows, tokens, heads * channels)
+    return out, qkv.new_empty(windows, heads, tokens, dtype=torch.float32)
+
+
+@torch.library.custom_op(
+    "roomseg::window_attention_backward",
+    mutates_args=(),
+    schema="(Tensor qkv, Tensor bias, Tensor out, Tensor normaliser, Tensor gradient) -> (Tensor, Tensor)",
+)
+def _cpu_attention_backward(
+    qkv: Tensor, bias: Tensor, out: Tensor, normaliser: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of qkv and bias: the attention is computed again, tile by tile, in float32."""
+    arrays = [t.detach().float().contiguous().numpy() for t in (qkv, bias, out, normaliser, gradient)]
+    d_qkv, d_bias = cpu_attention.backward(*arrays)
+    return torch.from_numpy(d_qkv).to(qkv.dtype), torch.from_numpy(d_bias).to(bias.dtype)
+
+
+@_cpu_attention_backward.register_fake
+def _(qkv: Tensor, bias: Tensor, out: Tensor, normaliser: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(qkv, memory_format=torch.contiguous_format), torch.empty_like(bias)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, *output)
+
+
+def _gradients(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+    return _cpu_attention_backward(*ctx.saved_tensors, gradient)
+
+
+_cpu_attention.register_autograd(_gradients, setup_context=_keep)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from roomseg.models.cpu_math import FAST_MATH, exp_f32
+from roomseg.geometry.cpu_math import FAST_MATH, exp_f32, fast_part
 
 SCALE = 8
 HALF = SCALE // 2
@@ -93,7 +93,7 @@ def _cross_entropy(coarse, x, weight, bias, target, class_weight, d_gaps, d_head
                 _row_gap_gradient(row, i, j, line, d_gaps[b, gap])
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _fill_row(coarse, x, weight, bias, i, j, line, row):  # type: ignore[no-untyped-def]
     """The logits of the voxels (i, j, :), with garbage in the half cells before and after."""
     classes, cells_z = coarse.shape[0], coarse.shape[3]
@@ -123,7 +123,7 @@ def _fill_row(coarse, x, weight, bias, i, j, line, row):  # type: ignore[no-unty
             logits[z] += v0 * c0[z] + v1 * c1[z] + v2 * c2[z] + v3 * c3[z]
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _row_loss(row, target, class_weight, top):  # type: ignore[no-untyped-def]
     """The row's summed loss; the logits in ``row`` are replaced by their gradients, the half cells by zeros."""
     classes, size_z = row.shape[0], len(top)
@@ -156,7 +156,7 @@ def _row_loss(row, target, class_weight, top):  # type: ignore[no-untyped-def]
     return loss
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _row_head_gradient(row, x, i, j, d_head):  # type: ignore[no-untyped-def]
     x0, x1, x2, x3 = x[0, i, j], x[1, i, j], x[2, i, j], x[3, i, j]
     for k in range(row.shape[0]):
@@ -175,7 +175,7 @@ def _row_head_gradient(row, x, i, j, d_head):  # type: ignore[no-untyped-def]
         d_head[k, 4] += g
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _row_gap_gradient(row, i, j, line, d_gap):  # type: ignore[no-untyped-def]
     """Add the row's gradient, taken back along Z, Y and X, to the planes of cells below and above the gap."""
     cells_z = d_gap.shape[3]
@@ -201,7 +201,7 @@ def _row_gap_gradient(row, i, j, line, d_gap):  # type: ignore[no-untyped-def]
             d_gap[1, k, y1, m] += wx * wy * g
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def _axis_taps(voxel, cells):  # type: ignore[no-untyped-def]
     """The cells below and above a voxel (the same one at the ends) and the upper one's weight."""
     upper = (voxel + HALF) // SCALE

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
-from roomseg.errors import UserError
 from roomseg.runtime.file_table import FileEntry, TableReader, write_table
-from roomseg.runtime.manifest import Manifest, Origin, as_scores, manifest_key
+from roomseg.runtime.local_files import LocalFiles
+from roomseg.runtime.manifest import Manifest, Origin, as_scores, manifest_key, read_manifest
 from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, sha256_of
 
 _BEAT_S = 30.0  # a killed attempt loses at most this and the time since it last stored something
@@ -74,9 +74,16 @@ class StoreArtifactWriter:
     other processes of the same fingerprint may have made them. The store is never searched for more.
     """
 
-    def __init__(self, store: Store, origin: Origin, clock: AttemptClock, cache: Path) -> None:
-        self._store, self._origin, self._clock = store, origin, clock
-        self._files = _LocalFiles(store, cache, origin)
+    def __init__(
+        self,
+        store: Store,
+        origin: Origin,
+        clock: AttemptClock,
+        cache: Path,
+        check: Callable[[], None] = lambda: None,  # raises when this process may not write any more
+    ) -> None:
+        self._store, self._origin, self._clock, self._check = store, origin, clock, check
+        self._files = LocalFiles(store, cache, origin)
         self._known: dict[str, FileEntry] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -84,6 +91,7 @@ class StoreArtifactWriter:
 
     def add(self, name: str, path: Path) -> None:
         assert PurePosixPath(name).as_posix() == name, f"file name {name!r}"
+        self._check()
         digest = sha256_of(path)
         key = f"shards/{digest[:2]}/{digest}{PurePosixPath(name).suffix}"
         entry = FileEntry(name=name, key=key, size=path.stat().st_size, sha256=digest)
@@ -101,7 +109,10 @@ class StoreArtifactWriter:
         return self._files.path(entry)
 
     def finish(self, scores: Mapping[str, float]) -> Manifest:
-        """Write the manifest: from now on the artifact is complete."""
+        """Write the manifest: from now on the artifact is complete.
+
+        Where another process was first, its manifest stands, and is returned.
+        """
         table = write_table(self._store, [self._known[name] for name in sorted(self._known)])
         manifest = Manifest(
             **dict(self._origin),
@@ -111,8 +122,10 @@ class StoreArtifactWriter:
             attempts=self._clock.attempts,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        self._store.put_bytes(manifest_key(manifest.stage, manifest.fingerprint), manifest.to_json().encode())
-        return manifest
+        key, text = manifest_key(manifest.stage, manifest.fingerprint), manifest.to_json().encode()
+        if self._store.put_if_absent(key, text) is not None:
+            return manifest
+        return read_manifest(self._store, manifest.stage, manifest.fingerprint) or self.finish(scores)
 
     def _entry(self, name: str) -> FileEntry | None:
         """From the journal, once it is there; until then it is asked for again: another process may be adding it."""
@@ -137,7 +150,7 @@ class StoreArtifactReader:
     def __init__(self, store: Store, manifest: Manifest, cache: Path) -> None:
         self.manifest = manifest
         self._table = TableReader(store, manifest.table, manifest.remedy(store.url))
-        self._files = _LocalFiles(store, cache, manifest)
+        self._files = LocalFiles(store, cache, manifest)
 
     @property
     def digest(self) -> str:
@@ -161,38 +174,3 @@ class StoreArtifactReader:
 
     def sha256(self, name: str) -> str:
         return self._table.find(name).sha256
-
-
-class _LocalFiles:
-    """Verified local files: in place from a directory, else from a cache folder that all stages and runs share.
-
-    Each is checked against its size and sha256 once a process.
-    """
-
-    def __init__(self, store: Store, cache: Path, origin: Origin) -> None:
-        self._store, self._cache, self._origin = store, cache, origin
-        self._verified: set[str] = set()
-
-    def path(self, entry: FileEntry) -> Path:
-        in_place = self._store.local_path(entry.key)
-        path = in_place or self._cache / entry.key
-        if entry.key not in self._verified:
-            self._verify(entry, path, fetches=0 if in_place else 2)  # twice, because a transfer may go wrong
-            self._verified.add(entry.key)
-        return path
-
-    def _verify(self, entry: FileEntry, path: Path, fetches: int) -> None:
-        while not _is_whole(path, entry):
-            if fetches == 0:
-                raise self._damaged(entry, path)
-            self._store.fetch(entry.key, path)
-            fetches -= 1
-
-    def _damaged(self, entry: FileEntry, path: Path) -> UserError:
-        what = "damaged" if path.is_file() else "not there"
-        url = self._store.url
-        return UserError(f"{url}/{entry.key} ({entry.name}) is {what}: {self._origin.remedy(url, entry.name)}")
-
-
-def _is_whole(path: Path, entry: FileEntry) -> bool:
-    return path.is_file() and path.stat().st_size == entry.size and sha256_of(path) == entry.sha256

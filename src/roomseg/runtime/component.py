@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ def run_component(
     _write(Path(output), manifest.to_json())
     _write(Path(metrics.path), "{}")  # KFP takes an output without a file for a missing one
     for name, value in manifest.scores.items():
-        metrics.log_metric(name, value)
+        if math.isfinite(value):  # JSON, so KFP, has no word for "not known"
+            metrics.log_metric(name, value)
     return manifest
 
 

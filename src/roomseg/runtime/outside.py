@@ -7,7 +7,8 @@ from pathlib import Path
 from roomseg.config import Section
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.fingerprint import digest_of
-from roomseg.runtime.storage import S3Store, sha256_of
+from roomseg.runtime.s3 import S3Store
+from roomseg.runtime.storage import sha256_of
 
 
 def outside_digests(stage: str, section: Section) -> dict[str, str]:

@@ -19,6 +19,7 @@ from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreAr
 from roomseg.runtime.cache import StoreCache
 from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.fingerprint import code_digest, fingerprint
+from roomseg.runtime.lease import Lease, leased
 from roomseg.runtime.manifest import Manifest, Origin, manifest_key, read_manifest
 from roomseg.runtime.outside import fetch_outside, outside_digests
 from roomseg.runtime.progress import open_progress
@@ -60,10 +61,11 @@ def run_stage(
 ) -> Manifest:
     """The complete artifact of a stage: at once if it is there, else from where an earlier attempt stopped.
 
-    ``run_id`` names the pipeline run in MLflow. Raises ``UserError``.
+    Of several processes that are given the same work, one does it and the others wait for what it makes. ``run_id``
+    names the pipeline run in MLflow. Raises ``UserError``.
     """
     job = _open_job(stage, section, store, inputs, shard=None)
-    manifest = _completed(job) or _run(job, _tracking_uri(tracking_uri, store), run_id)
+    manifest = _completed(job) or _run_alone(job, _tracking_uri(tracking_uri, store), run_id)
     assert manifest is not None, f"{stage} returned no scores"
     return manifest
 
@@ -86,7 +88,7 @@ def run_shard(
         raise UsageError(f"{stage} runs as a whole; in shards runs {', '.join(s for s in STAGES if STAGES[s].sharded)}")
     job = _open_job(stage, section, store, inputs, shard)
     if _completed(job) is None:
-        _run(job, _tracking_uri(tracking_uri, store), run_id)
+        _run_alone(job, _tracking_uri(tracking_uri, store), run_id)
 
 
 def _open_job(
@@ -174,23 +176,42 @@ class _Job:
     shard: tuple[int, int] | None
 
     @property
+    def _part(self) -> str:
+        return "-{}-of-{}".format(*self.shard) if self.shard else ""
+
+    @property
     def work_dir(self) -> Path:
         """Of its own for each shard: each removes its own when it is done."""
-        name = self.origin.fingerprint + ("-{}-of-{}".format(*self.shard) if self.shard else "")
-        return cache_dir(self.store) / "work" / self.origin.stage / name
+        return cache_dir(self.store) / "work" / self.origin.stage / (self.origin.fingerprint + self._part)
+
+    @property
+    def lease_key(self) -> str:
+        return f"{self.origin.folder}/lease{self._part}.json"
+
+    @property
+    def is_complete(self) -> bool:
+        return self.store.exists(manifest_key(self.origin.stage, self.origin.fingerprint))
 
     def say(self, text: str) -> None:
         self.progress.say(f"{self.origin.stage}: {text}")
 
 
-def _run(job: _Job, uri: str, run_id: str) -> Manifest | None:
+def _run_alone(job: _Job, uri: str, run_id: str) -> Manifest | None:
+    """Run as the only process that does, or wait for the one that does; None for a shard."""
+    with leased(job.store, job.lease_key, lambda: job.is_complete, job.say) as lease:
+        if lease is None or job.is_complete:
+            return _completed(job)
+        return _run(job, uri, run_id, lease)
+
+
+def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
     """One attempt, timed and tracked; None for a shard, else what it made is complete when this returns."""
     origin, store = job.origin, job.store
     clock = AttemptClock(store, origin.folder)
     tags = {"roomseg.code_version": origin.code_version, "roomseg.store": store.url}
     try:
         with open_tracking(uri, run_id, origin.stage, origin.fingerprint, origin.config, tags, job.say) as run:
-            writer = StoreArtifactWriter(store, origin, clock, cache_dir(store))
+            writer = StoreArtifactWriter(store, origin, clock, cache_dir(store), lease.check)
             checkpoints = StoreCheckpoints(store, origin.stage, origin.fingerprint, job.work_dir, job.say)
             context = _context(job, writer, checkpoints, run, MlflowRegistry(run.client, run.run_id, uri))
             scores = _module(origin.stage).run(job.section, context)

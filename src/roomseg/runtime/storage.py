@@ -1,27 +1,39 @@
-"""A *store* is a directory or ``s3://bucket/prefix``; the same calls serve both. The only module that knows boto3.
+"""A *store* is a directory or ``s3://bucket/prefix`` (``s3.py``); the same calls serve both.
 
-Keys are relative POSIX paths. An object appears whole or not at all, and it is durable when a ``put`` returns.
+Keys are relative POSIX paths. An object appears whole or not at all, and it is durable when a ``put`` returns. Of
+several conditional writes that meet, one wins.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from roomseg.errors import UsageError, UserError
 
 _HALF = ".half-"  # names of files that are being written; a killed process may leave some
+_LOCK = ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class MissingKey(UserError):
     """The store answers, but has no such object."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    key: str
+    size: int  # bytes
+    age_s: float  # since it was written, by the store's clock
 
 
 class Store(Protocol):
@@ -31,8 +43,24 @@ class Store(Protocol):
 
     def put_file(self, key: str, path: Path) -> None: ...
 
+    def put_if_absent(self, key: str, data: bytes) -> str | None:
+        """The version that was written; None if there is such an object already."""
+        ...
+
+    def replace(self, key: str, data: bytes, version: str) -> str | None:
+        """The version that was written; None, and nothing is changed, if the object is not ``version`` any more."""
+        ...
+
     def get_bytes(self, key: str) -> bytes:
         """Raises ``MissingKey``."""
+        ...
+
+    def get_versioned(self, key: str) -> tuple[bytes, str]:
+        """The content and its version; raises ``MissingKey``."""
+        ...
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """At most ``length`` bytes, fewer at the object's end; raises ``MissingKey``."""
         ...
 
     def fetch(self, key: str, destination: Path) -> None:
@@ -49,9 +77,23 @@ class Store(Protocol):
         """Names directly under ``prefix``, which ends with ``/``, that have keys under them, sorted."""
         ...
 
+    def age_s(self, key: str) -> float:
+        """Seconds since the object was written, by the store's clock; raises ``MissingKey``."""
+        ...
+
     def list(self, prefix: str) -> list[str]:
         """All keys that start with a prefix, sorted. Slow on S3: not for hot paths."""
         ...
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects whose keys start with a prefix, in no order."""
+        ...
+
+    def unfinished(self) -> Iterator[StoredObject]:
+        """What killed writers left: half-written files, uploads that were not completed. Only for ``discard``."""
+        ...
+
+    def discard(self, unfinished: StoredObject) -> None: ...
 
     def delete(self, key: str) -> None:
         """A key that is not there is no error."""
@@ -68,6 +110,8 @@ def open_store(url: str) -> Store:
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise UsageError(f"--store {url}: expected a directory or s3://bucket/prefix")
+    from roomseg.runtime.s3 import S3Store  # which needs this module, and is not needed for a directory
+
     return S3Store(bucket, prefix.strip("/"))
 
 
@@ -83,18 +127,46 @@ class DirectoryStore:
 
     def put_bytes(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        with local_errors("write", path), _whole_file(path) as file:
+        with local_errors("write", path), whole_file(path) as file:
             file.write(data)
 
     def put_file(self, key: str, path: Path) -> None:
         target = self._path(key)
-        with local_errors("write", target), path.open("rb") as source, _whole_file(target) as file:
+        with local_errors("write", target), path.open("rb") as source, whole_file(target) as file:
             shutil.copyfileobj(source, file, 1 << 20)
+
+    def put_if_absent(self, key: str, data: bytes) -> str | None:
+        path = self._path(key)
+        try:
+            with local_errors("write", path), whole_file(path, overwrite=False) as file:
+                file.write(data)
+        except _Exists:
+            return None
+        return _version(data)
+
+    def replace(self, key: str, data: bytes, version: str) -> str | None:
+        path = self._path(key)
+        with local_errors("write", path), self._locked():
+            if not path.is_file() or _version(path.read_bytes()) != version:
+                return None
+            with whole_file(path) as file:
+                file.write(data)
+        return _version(data)
 
     def get_bytes(self, key: str) -> bytes:
         path = self._path(key)
         with local_errors("read", path):
             return path.read_bytes()
+
+    def get_versioned(self, key: str) -> tuple[bytes, str]:
+        data = self.get_bytes(key)
+        return data, _version(data)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        path = self._path(key)
+        with local_errors("read", path), path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
 
     def fetch(self, key: str, destination: Path) -> None:
         source = self._path(key)
@@ -102,7 +174,7 @@ class DirectoryStore:
             local_errors("read", source),
             source.open("rb") as opened,
             local_errors("write", destination),
-            _whole_file(destination) as file,
+            whole_file(destination) as file,
         ):
             shutil.copyfileobj(opened, file, 1 << 20)
 
@@ -119,12 +191,33 @@ class DirectoryStore:
         with local_errors("list", folder):
             return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
 
+    def age_s(self, key: str) -> float:
+        path = self._path(key)
+        with local_errors("read", path):
+            return self._now() - path.stat().st_mtime
+
     def list(self, prefix: str) -> list[str]:
-        folder = self._path(prefix.rpartition("/")[0])
-        with local_errors("list", folder):
-            files = [Path(where) / name for where, _, names in os.walk(folder) for name in names]
-        keys = (path.relative_to(self.root).as_posix() for path in files if not path.name.startswith(_HALF))
+        files = (path for path in self._files(prefix) if not path.name.startswith((_HALF, _LOCK)))
+        keys = (path.relative_to(self.root).as_posix() for path in files)
         return sorted(key for key in keys if key.startswith(prefix))
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        now = self._now()
+        for key in self.list(prefix):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                stat = self._path(key).stat()
+                yield StoredObject(key, stat.st_size, now - stat.st_mtime)
+
+    def unfinished(self) -> Iterator[StoredObject]:
+        now = self._now()
+        for path in self._files(""):
+            if path.name.startswith(_HALF):
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
+                    yield StoredObject(path.relative_to(self.root).as_posix(), stat.st_size, now - stat.st_mtime)
+
+    def discard(self, unfinished: StoredObject) -> None:
+        self.delete(unfinished.key)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -133,15 +226,48 @@ class DirectoryStore:
         with suppress(OSError):  # the folder goes with its last file, and stays while there are others
             path.parent.rmdir()
 
+    def _files(self, prefix: str) -> Sequence[Path]:
+        folder = self._path(prefix.rpartition("/")[0])
+        with local_errors("list", folder):
+            return [Path(where) / name for where, _, names in os.walk(folder) for name in names]
+
+    def _now(self) -> float:
+        """By the clock of the file system, which may be a server's."""
+        stamp = self.root / f"{_HALF}{uuid.uuid4().hex[:12]}"
+        with local_errors("write", stamp):
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.touch()
+            try:
+                return stamp.stat().st_mtime
+            finally:
+                stamp.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.root / _LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _path(self, key: str) -> Path:
         leaves = key.startswith("/") or ".." in key.split("/")
         assert not leaves, f"key {key!r} leaves the store"
         return self.root / key
 
 
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class _Exists(Exception):
+    pass
+
+
 @contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write under another name, then rename: nobody sees half a file, not even after a power cut."""
+def whole_file(path: Path, overwrite: bool = True) -> Iterator[BinaryIO]:
+    """Write under another name, then rename: nobody sees half a file, not even after a power cut.
+
+    Raises ``_Exists`` where there is such a file that is not to be overwritten.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{_HALF}{uuid.uuid4().hex[:12]}")
     try:
@@ -149,11 +275,23 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        half.replace(path)
+        if overwrite:
+            half.replace(path)
+        else:
+            _link(half, path)
     except BaseException:
         half.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def _link(half: Path, path: Path) -> None:
+    """Unlike a rename, a link fails where there is such a name, and of two at the same time one fails."""
+    try:
+        os.link(half, path)
+    except FileExistsError:
+        raise _Exists from None
+    half.unlink()
 
 
 def _sync_directory(directory: Path) -> None:
@@ -175,119 +313,15 @@ def local_errors(action: str, path: Path) -> Iterator[None]:
         raise UserError(_local_message(action, path, error)) from error
 
 
+def is_disk_full(error: UserError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
+
+
 def _local_message(action: str, path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return f"disk full at {path.parent}: free space or choose another --store"
     if isinstance(error, PermissionError):
         return f"no right to {action} {path}: change its owner or mode, or choose another --store"
     if isinstance(error, NotADirectoryError | FileExistsError):
         return f"cannot {action} {path}: a part of the path is a file, expected a directory; choose another --store"
     return f"cannot {action} {path}: {error.strerror or error}"
-
-
-class S3Store:
-    """Endpoint, region and credentials are where boto3 looks for them: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...."""
-
-    def __init__(self, bucket: str, prefix: str) -> None:
-        self.bucket = bucket
-        self.prefix = f"{prefix}/" if prefix else ""
-        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
-        with self._errors("open", ""):
-            self._client = _s3_client()
-
-    def put_bytes(self, key: str, data: bytes) -> None:
-        with self._errors("write", key):
-            self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data)
-
-    def put_file(self, key: str, path: Path) -> None:
-        with self._errors("write", key), path.open("rb") as file:
-            self._client.upload_fileobj(file, self.bucket, self.prefix + key)
-
-    def get_bytes(self, key: str) -> bytes:
-        with self._errors("read", key):
-            return self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
-
-    def fetch(self, key: str, destination: Path) -> None:
-        with local_errors("write", destination), _whole_file(destination) as file, self._errors("read", key):
-            self._client.download_fileobj(self.bucket, self.prefix + key, file)
-
-    def local_path(self, key: str) -> Path | None:
-        return None
-
-    def exists(self, key: str) -> bool:
-        try:
-            with self._errors("read", key):
-                self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)
-        except MissingKey:
-            return False
-        return True
-
-    def etag(self, key: str) -> str:
-        """What tells one content of the object from another."""
-        with self._errors("read", key):
-            return self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ETag"].strip('"')
-
-    def folders(self, prefix: str) -> list[str]:
-        with self._errors("list", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix, Delimiter="/"
-            )
-            found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
-        return sorted(key.removeprefix(self.prefix + prefix).rstrip("/") for key in found)
-
-    def list(self, prefix: str) -> list[str]:
-        with self._errors("list", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-        return sorted(key.removeprefix(self.prefix) for key in found)
-
-    def delete(self, key: str) -> None:
-        with self._errors("delete", key):
-            self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
-
-    @contextmanager
-    def _errors(self, action: str, key: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        where = f"{self.url}/{key}".rstrip("/")
-        try:
-            yield
-        except ClientError as error:
-            raise _refusal(error.response.get("Error", {}), action, where, self.bucket) from error
-        except BotoCoreError as error:
-            raise UserError(_no_answer(error, action, where)) from error
-
-
-def _s3_client() -> Any:
-    from boto3.session import Session
-    from botocore.config import Config
-
-    retries = {"mode": "standard", "max_attempts": 6}
-    # Many threads move the parts of one file, so the pool is larger than botocore's 10.
-    config = Config(retries=retries, connect_timeout=10, read_timeout=60, max_pool_connections=32)
-    return Session().client("s3", config=config)
-
-
-_NO_RIGHTS = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-
-
-def _refusal(error: dict[str, str], action: str, where: str, bucket: str) -> UserError:
-    code = error.get("Code", "unknown")
-    if code in ("404", "NoSuchKey"):
-        return MissingKey(f"{where} is not there")
-    if code == "NoSuchBucket":
-        return UserError(f"there is no bucket {bucket!r}: create it, or choose another --store")
-    if code in _NO_RIGHTS:
-        return UserError(f"no right to {action} {where} ({code}): check the credentials and the bucket's policy")
-    return UserError(f"cannot {action} {where}: the server says {code}: {error.get('Message', '')}".rstrip(": "))
-
-
-def _no_answer(error: Exception, action: str, where: str) -> str:
-    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
-
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return f"no S3 credentials to {action} {where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
-    return f"cannot {action} {where}: {endpoint} does not answer ({type(error).__name__}); check AWS_ENDPOINT_URL"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +16,12 @@ from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.stage import STAGES, find_artifacts
 from roomseg.runtime.storage import DirectoryStore, Store, open_store
 
-ROWS = (  # name, prefix of its scores
+FIRST_ROWS = (  # name, prefix of its scores
     ("2D teacher, on panoramas", "teacher_2d"),
     ("constant prediction", "constant"),
     ("untrained student", "untrained"),
+)
+LAST_ROWS = (
     ("student before distillation", "pretrained"),
     ("student after distillation", "distilled"),
 )
@@ -30,7 +33,7 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
     manifests = find_artifacts(tuple(STAGES), config, store_url)
     console = Console()
     console.print("\nOn the test rooms, whose houses are in no other split:")
-    console.print(scores_table(manifests["evaluate"].scores))
+    console.print(scores_table(manifests["evaluate"].scores, config.evaluate.baselines))
     times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in manifests.items())
     registered = json.loads(_fetched(store, manifests["register"], "registered.json").read_text())
     alias = "@champion" if registered["champion"] else " (the champion stays: it is better)"
@@ -40,12 +43,14 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
     console.print(f"MLflow    {_mlflow_command(store_url, tracking_uri)}", soft_wrap=True)
 
 
-def scores_table(scores: dict[str, float]) -> Table:
+def scores_table(scores: dict[str, float], baselines: Sequence[str] = ()) -> Table:
+    """A row a model; the teacher's is left out where the test rooms have no panoramas."""
     table = Table()
     table.add_column("model")
     table.add_column("miou", justify="right")
     table.add_column("miou_published", justify="right")
-    for name, prefix in ROWS:
+    rows = (*FIRST_ROWS, *((f"baseline {name}", name) for name in baselines), *LAST_ROWS)
+    for name, prefix in (row for row in rows if f"{row[1]}_miou" in scores):
         table.add_row(name, f"{scores[f'{prefix}_miou']:.1%}", f"{scores[f'{prefix}_miou_published']:.1%}")
     return table
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from roomseg.errors import UserError
 from roomseg.geometry.mesh import TriangleMesh
+from roomseg.scenes.polygons import triangulated
 
 INVISIBLE_ALPHA = 0.1  # faces of materials below it are dropped, all others are opaque
 TEXTURE_PX = 256  # longest side that a texture is kept at
@@ -125,7 +126,7 @@ def mtllib_names(data: bytes) -> list[str]:
 def parse_obj(data: bytes, materials: Mapping[str, Material], load_texture: TextureLoader) -> TriangleMesh:
     """The visible triangles of an OBJ file; its axes and units are kept, labels are 0.
 
-    Polygons become fans, lines and two-cornered faces are dropped, vertices that no polygon uses too. Vertices of
+    Polygons become triangles, lines and two-cornered faces are dropped, vertices that no polygon uses too. Vertices of
     invisible faces are kept, so that the bounds are those of the whole model. Raises ``UserError`` without a file name.
     """
     records = _read_records(data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" "))
@@ -136,9 +137,8 @@ def parse_obj(data: bytes, materials: Mapping[str, Material], load_texture: Text
     vertex, uv = _corner_indices(records)
     vertex = _resolved(vertex, records.vertices_before, records.corners, len(vertices), "vertex")
     uv = _resolved(uv, records.uvs_before, records.corners, len(uvs), "texture coordinate", may_lack=True)
-    first, second, third, polygon = _fans(records.corners)
+    corners, polygon = triangulated(records.corners, vertices[vertex])  # (F, 3) into the flat corner list
     used, vertex = np.unique(vertex, return_inverse=True)
-    corners = np.stack([first, second, third], axis=1)  # (F, 3) into the flat corner list
     uv_rows = np.concatenate([uvs, np.zeros((1, 2))])  # -1, lacking: the row of zeros
     return _painted(
         vertices[used].astype(np.float32),
@@ -226,15 +226,6 @@ def _resolved(
     if (resolved >= count).any() or (resolved[~lacking] < 0).any() or (lacking.any() and not may_lack):
         raise UserError(f"a face names a {what} that the file does not have")
     return resolved
-
-
-def _fans(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each triangle of the polygons' fans its three places in the flat corner list and its polygon."""
-    n_triangles = corners - 2
-    polygon = np.repeat(np.arange(len(corners)), n_triangles)
-    start = (np.cumsum(corners) - corners)[polygon]
-    k = np.arange(len(polygon)) - np.repeat(np.cumsum(n_triangles) - n_triangles, n_triangles)
-    return start, start + k + 1, start + k + 2, polygon
 
 
 def _painted(

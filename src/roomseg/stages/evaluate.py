@@ -6,7 +6,7 @@ the untrained student. Baselines that were trained like the student (``evaluate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -49,7 +49,8 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
         confusions[name] = [room_confusion(room, predict_room(model, room, average)) for room in rooms]
     models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
-    teacher_2d = all_scores(teacher_confusions(teacher, test))
+    on_panoramas = teacher_confusions(teacher, test)
+    teacher_2d = all_scores(on_panoramas) if on_panoramas else {}
     confusion = np.sum(confusions["distilled student"], axis=0)  # (K, K)
     add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
     add_json(ctx, "confusion.json", {"classes": list(labels.names), "voxels": confusion.tolist()})
@@ -63,8 +64,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         confusion=confusion,
         rooms=[room_picture(last, room, average) for room in islice(test, config.pictured_rooms)],
         panoramas=[
-            panorama_picture(teacher, last, room, average=average)
-            for room in islice((room for room in test if room.panoramas), PANORAMA_PICTURES)
+            panorama_picture(teacher, last, room, average=average) for room in islice(_seen(test), PANORAMA_PICTURES)
         ],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
@@ -128,6 +128,11 @@ def room_picture(model: nn.Module, room: Room, average: bool) -> RoomPicture:
     )
 
 
+def _seen(rooms: RoomSet) -> Iterator[Room]:
+    """The rooms that have a panorama."""
+    return (ref.load() for ref in rooms.refs if len(ref.panoramas()))
+
+
 def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, str]]:
     rooms, houses = audit["rooms"], audit["houses"]
     card = read_card(ctx.inputs["distilled"])
@@ -138,7 +143,7 @@ def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, st
         ("houses in two splits", str(audit["houses_in_two_splits"])),
         ("student", f"3D Segmenter {card.network}, {card.voxel_m * 100:g} cm voxels"),
         ("teacher", f"Segmenter {teacher['backbone']}, patch {teacher['patch']}, height {teacher['height']}"),
-        ("panorama rays that hit", f"{audit['hit_rate']:.1%}"),
+        ("panorama rays that hit", "not known" if audit["hit_rate"] is None else f"{audit['hit_rate']:.1%}"),
         *((f"digest of {name}", artifact.digest[:16]) for name, artifact in ctx.inputs.items()),
     ]
 

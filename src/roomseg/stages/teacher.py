@@ -39,7 +39,8 @@ class TeacherCard:
 def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
     """Train; returns the best validation mIoU of the panoramas."""
     train, val = open_rooms(ctx.inputs["rooms"], "train"), open_rooms(ctx.inputs["rooms"], "val")
-    labels, height = train.labels, panorama_height(train)
+    labels, height = train.labels, panorama_height(train, "train")
+    panorama_height(val, "val")
     model = build_teacher(
         config.backbone,
         len(labels),
@@ -153,12 +154,15 @@ def panorama_tensor(view: Panorama) -> torch.Tensor:  # (1, 3, H, 2H) uint8 RGB,
     return torch.from_numpy(view.rgb.copy()).permute(2, 0, 1)[None]
 
 
-def panorama_height(rooms: RoomSet) -> int:
+def panorama_height(rooms: RoomSet, split: str) -> int:
     """Of the first panorama, in pixels; raises UserError where no room has one."""
     for ref in rooms.refs:
         for view in ref.panoramas()[:1]:
             return view.label.shape[0]
-    raise UserError("no room of the train split has a panorama; expected one at least (render.panoramas_per_room)")
+    raise UserError(
+        f"no room of the {split} split has a panorama; expected one at least (render.panoramas_per_room; of the "
+        "published release render.panorooms3d_split=house)"
+    )
 
 
 def _train(task: TeacherTask, config: TeacherConfig, ctx: StageContext) -> FitResult:

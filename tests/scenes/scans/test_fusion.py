@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomseg.errors import UserError
+from roomseg.geometry.bricks import dense
 from roomseg.geometry.raster import Frame
 from roomseg.geometry.tsdf import TsdfVolume, empty_volume, finish, integrate
 from roomseg.labels import SCANNET20
@@ -87,7 +88,7 @@ def test_the_zero_surface_lies_within_half_a_voxel(fused: TsdfVolume) -> None:
 
 def test_labels_and_colours_at_the_surface(fused: TsdfVolume) -> None:
     tsdf, rgb, label = finish(fused)
-    index = np.argwhere((np.abs(tsdf) < 64) & (fused.weight >= 3))
+    index = np.argwhere((np.abs(tsdf) < 64) & (dense(fused.weight, fused.shape) >= 3))
     points = fused.origin_m + VOXEL_M * index
     to_table = distance_to_box(points, TABLE_M)
     sides = np.abs(np.concatenate([points - ROOM_M[0], points - ROOM_M[1]], axis=1))  # (n, 6)

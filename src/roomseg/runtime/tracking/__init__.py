@@ -1,7 +1,16 @@
 """MLflow: one parent run a pipeline run, one nested run a stage; and the model registry. Nothing else knows mlflow."""
 
-from roomseg.runtime.tracking.client import default_tracking_uri, serve_ui
+from roomseg.runtime.tracking.client import default_tracking_uri, has_registry, serve_ui
+from roomseg.runtime.tracking.download import download_model
 from roomseg.runtime.tracking.registry import MlflowRegistry
 from roomseg.runtime.tracking.runs import StageRun, open_tracking
 
-__all__ = ["MlflowRegistry", "StageRun", "default_tracking_uri", "open_tracking", "serve_ui"]
+__all__ = [
+    "MlflowRegistry",
+    "StageRun",
+    "default_tracking_uri",
+    "download_model",
+    "has_registry",
+    "open_tracking",
+    "serve_ui",
+]

@@ -31,6 +31,11 @@ def default_tracking_uri(store: str) -> str:
     raise UsageError(f"no tracking server for the store {store}: give --tracking-uri or set MLFLOW_TRACKING_URI")
 
 
+def has_registry(uri: str) -> bool:
+    """False for a local database that is not there: nothing has run beside it yet."""
+    return not uri.startswith(_SQLITE) or sqlite_path(uri).is_file()
+
+
 def serve_ui(uri: str, port: int) -> NoReturn:
     """Become MLflow's web page for a local database, on 127.0.0.1 until Ctrl-C; raises ``UserError``."""
     if not sqlite_path(uri).is_file():

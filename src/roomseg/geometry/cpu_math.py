@@ -8,12 +8,18 @@ import numpy as np
 # Sums may be reordered, but NaN and infinity keep their meaning: a NaN must reach the loss and stop training.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
+# A function that is called, not inlined, has two machine codes: that of its own compilation, which the process that
+# compiles it runs, and that inside its caller, which a process runs that loads the caller from numba's cache. With
+# FAST_MATH they round differently. So every part of a kernel is inlined, and all processes have the same bits.
+part = numba.njit(cache=True, forceinline=True)
+fast_part = numba.njit(fastmath=FAST_MATH, cache=True, forceinline=True)
+
 _LOG2_E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # exact in 9 bits, so that n * _LN2_HIGH has no rounding error
 _LN2_LOW = np.float32(-2.12194440e-4)
 
 
-@numba.njit(fastmath=FAST_MATH, cache=True)
+@fast_part
 def exp_f32(x: np.float32) -> np.float32:
     """exp(x) for x <= 88 within 2e-7; below -87 it is 2e-38. Unlike libm's it vectorises (4e9 a second and core)."""
     x = max(x, np.float32(-87.0))

@@ -1,0 +1,1 @@
+"""A scan or a room -> classes at its own points: volume, network, points, files. ``commands/predict.py`` runs it."""
