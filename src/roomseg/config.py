@@ -76,7 +76,7 @@ class RenderConfig(Section):
     depth_noise: Literal["none", "kinect"] = "none"  # of the frames of generated and front3d: geometry/sensor.py
     camera_height_m: tuple[float, float]
     panoramas_per_room: Positive = (
-        1  # the first from the middle; the teacher learns from all, distillation from the first
+        1  # the first from the middle; the teacher learns from all, distillation from ``distill.views``
     )
     panorama_height: int = Field(ge=32, multiple_of=32)  # the width is twice that
     rooms_per_shard: Positive = 8
@@ -181,7 +181,7 @@ class DistillConfig(Section):
     tau: PositiveFloat
     weight: float = Field(1.0, ge=0)  # 0: the control arm, finetuning with cross entropy alone
     solid_angle: bool = False  # weight pixels by cos(phi)
-    views: Positive = 1  # the first so many panoramas of a room take part
+    views: Positive = 1  # the first so many panoramas of a room take part, or all that it has
     views_per_step: Positive = 1  # drawn from them for each iteration
     augment: tuple[Augment, ...] = ()  # of the room, its panoramas with it; yaw: by quarter turns
     band_weight: float = Field(0.0, ge=0)  # of a second cross entropy, over the voxels near a surface

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from roomseg.data.rooms import Panorama, Room
 from roomseg.errors import UsageError, UserError
 from roomseg.metrics import all_scores
 from roomseg.stages.distillation import views
+from roomseg.stages.distillation.judging import examine
 from roomseg.stages.networks import load_student, network_confusions
-from tests.stages.distilling import HEIGHT, SIZES, Bench, bench, configured, furnished
+from tests.stages.distilling import HEIGHT, SIZES, Bench, bench, configured, furnished, teacher_artifact
 
 
 @pytest.fixture
@@ -64,9 +66,24 @@ def test_what_is_lost_or_damaged_is_made_again(small: Bench) -> None:
     assert hits[1] in small.said[0]
 
 
-def test_another_teacher_has_other_logits_and_the_same_hits(small: Bench, tmp_path: Path) -> None:
-    from tests.stages.distilling import teacher_artifact
+def test_making_views_goes_on_where_it_stopped(small: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
+    def fails_at_the_third(room: Room, panorama: Panorama) -> Any:
+        asked.append(room.id)
+        if len(asked) == 3:
+            raise UserError("the power is gone")
+        return examine(room, panorama)
+
+    monkeypatch.setattr(views, "examine", fails_at_the_third)
+    monkeypatch.setattr(views.os, "cpu_count", lambda: 1)
+    with pytest.raises(UserError, match="the power is gone"):
+        small.distill()
+    small.distill()
+    assert asked == ["room0", "room1", "room2", "room2"]
+
+
+def test_another_teacher_has_other_logits_and_the_same_hits(small: Bench, tmp_path: Path) -> None:
     small.distill()
     small.inputs["teacher"] = teacher_artifact(tmp_path / "other", seed=1)
     small.distill()
