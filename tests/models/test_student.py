@@ -139,6 +139,13 @@ def test_mistakes_are_told_in_one_line() -> None:
         build_student("X")
     with pytest.raises(UserError, match=r"decoder\.head\.bias is \(5,\), expected \(30,\)"):
         load_weights(build_student("T"), build_student("T", classes=5).state_dict())
+    with pytest.raises(UserError, match=r"shape \(1, 3, 64, 64, 64\); expected \(B, 4, X, Y, Z\)"):
+        build_student("T").predict(torch.zeros(1, 3, 64, 64, 64))
+    x = torch.zeros(1, 4, 64, 64, 64)
+    x[0, 2, 5, :3, 9] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    for use in (build_student("T"), build_student("T").predict):
+        with pytest.raises(UserError, match="3 values that are NaN or infinite; expected -3 x TSDF"):
+            use(x)
     with pytest.raises(ValueError, match="multiples of 64"):
         build_student("T").coarse(torch.zeros(1, 4, 64, 64, 72))
 

@@ -72,6 +72,14 @@ def test_labels(version: str, cut: int) -> None:
     torch.testing.assert_close(chosen, whole.amax(1), atol=1e-5, rtol=0)
 
 
+def test_whole_volume_from_the_kernel() -> None:
+    coarse, x, weight, bias, _ = make((3, 2, 4), seed=3, batch=2, cut=5)
+    head = PixelHead(weight, bias)
+    plain = upsampled_logits(coarse.requires_grad_(), x, head)
+    with torch.no_grad():
+        torch.testing.assert_close(upsampled_logits(coarse, x, head), plain.detach(), atol=1e-5, rtol=1e-5)
+
+
 def test_a_tie_goes_to_the_lower_class(version: str) -> None:
     head = PixelHead(torch.zeros(30, 4), torch.zeros(30))
     assert upsampled_labels(torch.zeros(1, 30, 1, 1, 1), torch.zeros(1, 4, 8, 8, 8), head).max() == 0

@@ -63,7 +63,7 @@ def _cpu_attention_backward(
 
 @_cpu_attention_backward.register_fake
 def _(qkv: Tensor, bias: Tensor, out: Tensor, normaliser: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(qkv, memory_format=torch.contiguous_format), torch.empty_like(bias)
+    return qkv.new_empty(qkv.shape), bias.new_empty(bias.shape)
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:

@@ -19,8 +19,19 @@ HALF = SCALE // 2
 _TAPS = ((np.arange(SCALE) + 0.5) / SCALE).astype(np.float32)  # weight of the upper cell
 
 
-def labels(
+def logits(
     coarse: np.ndarray,  # (B, K, Xc, Yc, Zc) float32, C order, as all arrays here
+    x: np.ndarray,  # (B, 4, X, Y, Z) float32
+    weight: np.ndarray,  # (K, 4) float32
+    bias: np.ndarray,  # (K,) float32
+) -> np.ndarray:  # (B, K, X, Y, Z) float32
+    out = np.empty((x.shape[0], len(bias), *x.shape[2:]), np.float32)
+    _logits(coarse, x, weight, bias, out)
+    return out
+
+
+def labels(
+    coarse: np.ndarray,  # (B, K, Xc, Yc, Zc) float32
     x: np.ndarray,  # (B, 4, X, Y, Z) float32
     weight: np.ndarray,  # (K, 4) float32
     bias: np.ndarray,  # (K,) float32
@@ -53,6 +64,20 @@ def cross_entropy(
     d_coarse[:, :, -1] += d_gaps[:, -1, 1]
     d_head = (d_heads.sum(axis=(0, 1)) / total).astype(np.float32)
     return losses.sum() / total, d_coarse, np.ascontiguousarray(d_head[:, :-1]), np.ascontiguousarray(d_head[:, -1])
+
+
+@numba.njit(parallel=True, fastmath=FAST_MATH, cache=True)
+def _logits(coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
+    batch, classes, cells = coarse.shape[0], coarse.shape[1], coarse.shape[2]
+    size_x, size_y, size_z = x.shape[2:]
+    for task in numba.prange(batch * (cells + 1)):
+        b, gap = task // (cells + 1), task % (cells + 1)
+        line = np.empty((classes, coarse.shape[4] + 2), np.float32)
+        row = np.empty((classes, SCALE * (coarse.shape[4] + 1)), np.float32)
+        for i in range(max(0, gap * SCALE - HALF), min(size_x, gap * SCALE + HALF)):
+            for j in range(size_y):
+                _fill_row(coarse[b], x[b], weight, bias, i, j, line, row)
+                out[b, :, i, j] = row[:, HALF : HALF + size_z]
 
 
 @numba.njit(parallel=True, fastmath=FAST_MATH, cache=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,13 @@ class Student(nn.Module):
         self.decoder = Decoder(2 * variant.width, classes)
         self.apply(_initialise)
         self.output = nn.Linear(classes + CHANNELS if skip else classes, classes)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """``torch.compile`` in place, with its options, of what all uses share; names of weights stay as they are.
+
+        Each size of volume is compiled anew: for blocks of one size, not for rooms.
+        """
+        self.encoder.compile(*args, **options)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X, Y, Z)
         """Logits of a volume of any size, for small ones: K times the input's memory."""
@@ -117,18 +124,19 @@ class Student(nn.Module):
     def coarse(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X/8, Y/8, Z/8) float
         """Class logits at an eighth of the resolution, through the logits' half of ``output`` but for its bias.
 
-        Raises ValueError as ``features``.
+        Raises as ``features``.
         """
         return self.class_logits(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, 2 D, X/8, Y/8, Z/8)
         """What the encoder says of each cell of 8^3 voxels.
 
-        Raises ValueError unless X, Y and Z are multiples of 64 (see ``pad_with_empty``).
+        Raises ValueError unless X, Y and Z are multiples of 64 (see ``pad_with_empty``), UserError as ``check_volume``.
         """
-        if x.dim() != 5 or x.shape[1] != CHANNELS or any(n % MULTIPLE for n in x.shape[2:]):
+        check_volume(x)
+        if any(n % MULTIPLE for n in x.shape[2:]):
             raise ValueError(
-                f"got an input of shape {tuple(x.shape)}; expected (B, 4, X, Y, Z), multiples of {MULTIPLE}"
+                f"the volume has the shape {tuple(x.shape)}; expected sides that are multiples of {MULTIPLE}"
             )
         tokens, sizes = self.encoder(x)  # (B, N, 2 D)
         return tokens.transpose(1, 2).unflatten(2, sizes)
@@ -180,8 +188,27 @@ def build_student(variant: str, classes: int = 30, skip: bool = True, drop_path:
         return Student(VARIANTS[variant], classes, skip, drop_path)
 
 
+def check_volume(x: Tensor) -> None:
+    """Raises UserError unless ``x`` is a (B, 4, X, Y, Z) of finite values (which a traced program does not look at)."""
+    check_shape(x)
+    if torch.compiler.is_compiling() or x.detach().sum().isfinite():  # one pass; the sum has what a value has
+        return
+    raise UserError(
+        f"the volume has {int((~x.isfinite()).sum()):,} values that are NaN or infinite; expected -3 x TSDF "
+        "and RGB in [-1, 1]: look at the room's data"
+    )
+
+
+def check_shape(x: Tensor) -> None:
+    if x.dim() != 5 or x.shape[1] != CHANNELS:
+        raise UserError(
+            f"the volume has the shape {tuple(x.shape)}; expected (B, {CHANNELS}, X, Y, Z): -3 x TSDF, then RGB"
+        )
+
+
 def pad_with_empty(x: Tensor) -> Tensor:
     """Pad (B, 4, X, Y, Z) with empty at the high ends to multiples of 64; the same tensor if it fits already."""
+    check_shape(x)
     sizes = [-(-n // MULTIPLE) * MULTIPLE for n in x.shape[2:]]
     if sizes == list(x.shape[2:]):
         return x

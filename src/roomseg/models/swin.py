@@ -7,8 +7,10 @@ merging (paper, section 3.1).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,17 +129,15 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, sizes: Sizes) -> Tensor:  # (B, N, C)
         batch, _, width = x.shape
-        order, inverse, groups = window_order(sizes, self.shifted)
-        order, inverse = order.to(x.device), inverse.to(x.device)
-        qkv = self.qkv(_Reorder.apply(x, order, inverse))  # (B, N, 3C), window after window
+        qkv = self.qkv(_to_windows(x, sizes, self.shifted))  # (B, N, 3C), window after window
         bias = self.relative_bias()
         parts, start = [], 0
-        for group in groups:
+        for group in window_groups(sizes, self.shifted):
             part = qkv[:, start : start + group.tokens]
             packed = part.reshape(batch * group.windows, -1, 3, self.heads, width // self.heads)  # (B*W, T, 3, H, D)
             parts.append(window_attention(packed, _crop_bias(bias, group.shape)).reshape(batch, -1, width))
             start += group.tokens
-        return _Reorder.apply(self.proj(torch.cat(parts, dim=1)), inverse, order)
+        return _from_windows(self.proj(torch.cat(parts, dim=1)), sizes, self.shifted)
 
     def relative_bias(self) -> Tensor:  # (H, 8, 8, 8, 8, 8, 8): query's place, key's place
         rows = self.relative_position_bias_table.index_select(0, self.relative_position_index.flatten())
@@ -170,38 +170,54 @@ class WindowGroup:
 
     @property
     def tokens(self) -> int:
-        return self.windows * int(np.prod(self.shape))
+        return self.windows * math.prod(self.shape)
+
+
+def window_groups(sizes: Sizes, shifted: bool) -> list[WindowGroup]:
+    """The groups of equal windows, in the order of ``window_order``."""
+    return [
+        WindowGroup((w0, w1, w2), len0 // w0 * (len1 // w1) * (len2 // w2))
+        for (_, len0, w0), (_, len1, w1), (_, len2, w2) in _parts(sizes, shifted)
+    ]
 
 
 @lru_cache(maxsize=256)
-def window_order(sizes: Sizes, shifted: bool) -> tuple[Tensor, Tensor, tuple[WindowGroup, ...]]:
-    """The tokens' order window by window, its inverse, and the groups of equal windows in that order.
+def window_order(sizes: Sizes, shifted: bool, device: torch.device) -> tuple[Tensor, Tensor]:  # (N,) int64 each
+    """The tokens' order window by window, and its inverse.
 
     Published Swin rolls the grid and masks the pairs of a window that are not neighbours in space. The masked parts
     see nothing of each other, so they are windows of their own here: halves, quarters and eighths of the full one.
     An axis of one window is never shifted.
     """
-    rolls = [SHIFT if shifted and n > WINDOW else 0 for n in sizes]
-    grid = np.roll(np.arange(np.prod(sizes)).reshape(sizes), [-r for r in rolls], axis=(0, 1, 2))
-    order, groups = [], []
-    for part0, w0 in _axis_parts(sizes[0], rolls[0]):
-        for part1, w1 in _axis_parts(sizes[1], rolls[1]):
-            for part2, w2 in _axis_parts(sizes[2], rolls[2]):
-                part = grid[part0, part1, part2]
-                m0, m1, m2 = part.shape[0] // w0, part.shape[1] // w1, part.shape[2] // w2
-                windows = part.reshape(m0, w0, m1, w1, m2, w2).transpose(0, 2, 4, 1, 3, 5)
-                order.append(windows.reshape(-1))
-                groups.append(WindowGroup((w0, w1, w2), m0 * m1 * m2))
+    rolls = [SHIFT if _moves(n, shifted) else 0 for n in sizes]
+    grid = np.roll(np.arange(math.prod(sizes)).reshape(sizes), [-r for r in rolls], axis=(0, 1, 2))
+    order = []
+    for (i, len0, w0), (j, len1, w1), (k, len2, w2) in _parts(sizes, shifted):
+        part = grid[i : i + len0, j : j + len1, k : k + len2]
+        windows = part.reshape(len0 // w0, w0, len1 // w1, w1, len2 // w2, w2).transpose(0, 2, 4, 1, 3, 5)
+        order.append(windows.reshape(-1))
     forward = np.concatenate(order)
     with torch.inference_mode(False):  # they are kept, for training too
-        return torch.from_numpy(forward), torch.from_numpy(np.argsort(forward)), tuple(groups)
+        return torch.from_numpy(forward).to(device), torch.from_numpy(np.argsort(forward)).to(device)
 
 
-def _axis_parts(n: int, roll: int) -> list[tuple[slice, int]]:
-    """Ranges of a rolled axis and the window length in each: the last full window holds two strangers."""
-    if roll == 0:
-        return [(slice(0, n), WINDOW)]
-    return [(slice(0, n - WINDOW), WINDOW), (slice(n - WINDOW, n), SHIFT)]
+AxisPart = tuple[int, int, int]  # start and length of a part of a rolled axis, and the side of its windows
+
+
+def _parts(sizes: Sizes, shifted: bool) -> list[tuple[AxisPart, AxisPart, AxisPart]]:
+    parts0, parts1, parts2 = (_axis_parts(n, shifted) for n in sizes)
+    return [(part0, part1, part2) for part0 in parts0 for part1 in parts1 for part2 in parts2]
+
+
+def _axis_parts(n: int, shifted: bool) -> list[AxisPart]:
+    """The last full window of a shifted axis holds two strangers: two halves."""
+    if not _moves(n, shifted):
+        return [(0, n, WINDOW)]
+    return [(0, n - WINDOW, WINDOW), (n - WINDOW, WINDOW, SHIFT)]
+
+
+def _moves(n: int, shifted: bool) -> bool:
+    return shifted and n > WINDOW
 
 
 def relative_position_index() -> Tensor:  # (512, 512) int64
@@ -219,15 +235,32 @@ def _crop_bias(bias: Tensor, shape: Sizes) -> Tensor:  # (H, T, T)
     return bias[:, :w0, :w1, :w2, :w0, :w1, :w2].reshape(-1, tokens, tokens)
 
 
-class _Reorder(torch.autograd.Function):
-    """x[:, order] for a permutation; the gradient is a gather too, which is fast and deterministic."""
+@torch.library.custom_op(
+    "roomseg::to_windows", mutates_args=(), schema="(Tensor tokens, int[] sizes, bool shifted) -> Tensor"
+)
+def _to_windows(tokens: Tensor, sizes: Sizes, shifted: bool) -> Tensor:  # (B, N, C), window after window
+    order, _ = window_order((sizes[0], sizes[1], sizes[2]), shifted, tokens.device)
+    return tokens.index_select(1, order)
 
-    @staticmethod
-    def forward(ctx, x, order, inverse):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(inverse)
-        return x.index_select(1, order)
 
-    @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        (inverse,) = ctx.saved_tensors
-        return gradient.index_select(1, inverse), None, None
+@torch.library.custom_op(
+    "roomseg::from_windows", mutates_args=(), schema="(Tensor tokens, int[] sizes, bool shifted) -> Tensor"
+)
+def _from_windows(tokens: Tensor, sizes: Sizes, shifted: bool) -> Tensor:
+    _, inverse = window_order((sizes[0], sizes[1], sizes[2]), shifted, tokens.device)
+    return tokens.index_select(1, inverse)
+
+
+def _keep_order(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, ctx.sizes, ctx.shifted = inputs
+
+
+# The gradient of a permutation is a gather too, by the inverse: fast and deterministic.
+_to_windows.register_autograd(
+    lambda ctx, gradient: (_from_windows(gradient, ctx.sizes, ctx.shifted), None, None), setup_context=_keep_order
+)
+_from_windows.register_autograd(
+    lambda ctx, gradient: (_to_windows(gradient, ctx.sizes, ctx.shifted), None, None), setup_context=_keep_order
+)
+for _operator in (_to_windows, _from_windows):
+    _operator.register_fake(lambda tokens, sizes, shifted: tokens.new_empty(tokens.shape))

@@ -6,15 +6,17 @@ Y/8, Z/8) went through the logits' half of the ``output`` layer already: a resiz
 ``x`` may be smaller than the cells reach: a room as it was before it was padded for ``coarse``. What comes out is of
 the size of ``x``, and voxels beyond it count for nothing.
 
-Each function has a plain version here, in slabs along X with torch (any device and precision); the cross entropy and
-the labels also have a kernel for float32 on CPUs (``cpu_upsampled.py``).
+Each function has a plain version here, in slabs along X with torch (any device and precision), and a kernel for float32
+on CPUs (``cpu_upsampled.py``). Cross entropy and labels are operators of their own: ``torch.compile`` passes over them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,7 +35,9 @@ class PixelHead:
 
 
 def upsampled_logits(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (B, K, X, Y, Z)
-    """The whole volume; for small inputs and for tests."""
+    """The whole volume, differentiable: K times the input's memory."""
+    if _has_kernel(coarse, x) and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return torch.from_numpy(cpu_upsampled.logits(*_arrays(coarse, x, head.weight, head.bias)))
     with _full_precision(coarse):
         up = F.interpolate(coarse, scale_factor=SCALE, mode="trilinear", align_corners=False)
         up = up[..., : x.shape[2], : x.shape[3], : x.shape[4]]
@@ -60,40 +64,73 @@ def upsampled_cross_entropy(coarse: Tensor, x: Tensor, head: PixelHead, labels: 
     Labels (B, X, Y, Z) of any integer type. The gradients (of coarse, weight and bias; ``x`` gets none) are computed
     together with the value, so that nothing of the volume's size is kept for the backward pass.
     """
-    classes = len(head.bias)
-    if labels.shape != x[:, 0].shape:
-        raise ValueError(f"labels have the shape {tuple(labels.shape)}; expected {tuple(x[:, 0].shape)}")
-    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}")
-    return _CrossEntropy.apply(coarse, x, head.weight, head.bias, labels, void_weight)
+    return _cross_entropy(coarse, x, head.weight, head.bias, labels, void_weight)[0]
 
 
 def upsampled_labels(coarse: Tensor, x: Tensor, head: PixelHead) -> Tensor:  # (B, X, Y, Z) uint8
     """The class with the greatest logit in each voxel."""
+    return _labels(coarse, x, head.weight, head.bias)
+
+
+@torch.library.custom_op(
+    "roomseg::upsampled_labels",
+    mutates_args=(),
+    schema="(Tensor coarse, Tensor x, Tensor weight, Tensor bias) -> Tensor",
+)
+def _labels(coarse: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if _has_kernel(coarse, x):
-        arrays = [t.detach().contiguous().numpy() for t in (coarse, x, head.weight.float(), head.bias.float())]
-        return torch.from_numpy(cpu_upsampled.labels(*arrays))
+        return torch.from_numpy(cpu_upsampled.labels(*_arrays(coarse, x, weight.float(), bias.float())))
     labels = torch.empty_like(x[:, 0], dtype=torch.uint8)
     with torch.no_grad(), _full_precision(coarse):
         for item, planes in _slabs(x):
-            slab = _slab_logits(coarse[item], x[item], head, planes)  # (S, K, Y, Z)
+            slab = _slab_logits(coarse[item], x[item], PixelHead(weight, bias), planes)  # (S, K, Y, Z)
             labels[item, planes] = slab.argmax(1).to(torch.uint8)
     return labels
 
 
-class _CrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, coarse, x, weight, bias, labels, void_weight):  # type: ignore[no-untyped-def]
-        run = _kernel_cross_entropy if _has_kernel(coarse, x) else _slab_cross_entropy
-        with _full_precision(coarse):
-            loss, gradients = run(coarse, x, PixelHead(weight, bias), labels, void_weight)
-        ctx.save_for_backward(*gradients)
-        return loss
+@_labels.register_fake
+def _(coarse: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(x[:, 0].shape, dtype=torch.uint8)
 
-    @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        d_coarse, d_weight, d_bias = (gradient * saved for saved in ctx.saved_tensors)
-        return d_coarse, None, d_weight, d_bias, None, None
+
+@torch.library.custom_op(
+    "roomseg::upsampled_cross_entropy",
+    mutates_args=(),
+    schema="(Tensor coarse, Tensor x, Tensor weight, Tensor bias, Tensor labels, float void_weight)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _cross_entropy(
+    coarse: Tensor, x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, void_weight: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The mean and its gradients of coarse, weight and bias."""
+    classes = len(bias)
+    if labels.shape != x[:, 0].shape:
+        raise ValueError(f"labels have the shape {tuple(labels.shape)}; expected {tuple(x[:, 0].shape)}")
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}")
+    run = _kernel_cross_entropy if _has_kernel(coarse, x) else _slab_cross_entropy
+    with _full_precision(coarse):
+        return run(coarse, x, PixelHead(weight, bias), labels, void_weight)
+
+
+@_cross_entropy.register_fake
+def _(
+    coarse: Tensor, x: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, void_weight: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    gradients = [t.new_empty(t.shape) for t in (coarse, weight, bias)]
+    return coarse.new_empty(()), gradients[0], gradients[1], gradients[2]
+
+
+def _keep_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*output[1:])
+
+
+def _scale_gradients(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    d_coarse, d_weight, d_bias = (gradient * saved for saved in ctx.saved_tensors)
+    return d_coarse, None, d_weight, d_bias, None, None
+
+
+_cross_entropy.register_autograd(_scale_gradients, setup_context=_keep_gradients)
 
 
 def _full_precision(tensor: Tensor) -> torch.autocast:
@@ -105,39 +142,45 @@ def _has_kernel(coarse: Tensor, x: Tensor) -> bool:
     return coarse.device.type == "cpu" and coarse.dtype == x.dtype == torch.float32
 
 
-Gradients = tuple[Tensor, Tensor, Tensor]  # of coarse, weight, bias
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [t.detach().contiguous().numpy() for t in tensors]
+
+
+LossAndGradients = tuple[Tensor, Tensor, Tensor, Tensor]  # the gradients are of coarse, weight and bias
 
 
 def _kernel_cross_entropy(
     coarse: Tensor, x: Tensor, head: PixelHead, labels: Tensor, void_weight: float
-) -> tuple[Tensor, Gradients]:
+) -> LossAndGradients:
     class_weight = torch.ones(len(head.bias))
     class_weight[0] = void_weight
     tensors = (coarse, x, head.weight, head.bias, labels.to(torch.uint8), class_weight)
-    loss, *gradients = cpu_upsampled.cross_entropy(*(t.detach().contiguous().numpy() for t in tensors))
+    loss, *gradients = cpu_upsampled.cross_entropy(*_arrays(*tensors))
     d_coarse, d_weight, d_bias = (torch.from_numpy(g) for g in gradients)
-    return coarse.new_tensor(loss), (d_coarse, d_weight, d_bias)
+    return coarse.new_tensor(loss), d_coarse, d_weight, d_bias
 
 
 def _slab_cross_entropy(
     coarse: Tensor, x: Tensor, head: PixelHead, labels: Tensor, void_weight: float
-) -> tuple[Tensor, Gradients]:
-    leaves = [t.detach().requires_grad_() for t in (coarse, head.weight, head.bias)]
-    gradients = [torch.zeros_like(leaf) for leaf in leaves]
-    class_weight = torch.ones_like(leaves[2].detach())
+) -> LossAndGradients:
+    """Value and gradients by hand: an operator has no autograd inside."""
+    loss, d_coarse = coarse.new_zeros(()), torch.zeros_like(coarse)
+    d_weight, d_bias = torch.zeros_like(head.weight), torch.zeros_like(head.bias)
+    class_weight = torch.ones_like(head.bias)
     class_weight[0] = void_weight
     void = (labels == 0).sum()
     total = void * void_weight + (labels.numel() - void)
-    loss = coarse.new_zeros(())
     for item, planes in _slabs(x):
-        with torch.enable_grad():
-            slab = _slab_logits(leaves[0][item], x[item], PixelHead(leaves[1], leaves[2]), planes)
-            part = F.cross_entropy(slab, labels[item, planes].long(), class_weight, reduction="sum") / total
-        for gradient, addend in zip(gradients, torch.autograd.grad(part, leaves), strict=True):
-            gradient += addend
-        loss += part.detach()
-    d_coarse, d_weight, d_bias = gradients
-    return loss, (d_coarse, d_weight, d_bias)
+        target = labels[item, planes].long()[:, None]  # (S, 1, Y, Z)
+        weight = class_weight[target] / total
+        log_shares = _slab_logits(coarse[item], x[item], head, planes).log_softmax(1)  # (S, K, Y, Z)
+        loss -= (weight * log_shares.gather(1, target)).sum()
+        gradient = log_shares.exp_().scatter_add_(1, target, -torch.ones_like(weight)).mul_(weight)
+        d_weight += torch.einsum("skyz,csyz->kc", gradient, x[item, :, planes])
+        d_bias += gradient.sum((0, 2, 3))
+        up_x, up_y, up_z = _axis_matrices(coarse, x, planes)
+        d_coarse[item] += torch.einsum("sx,skyz->kxyz", up_x, up_y.T @ gradient @ up_z)
+    return loss, d_coarse, d_weight, d_bias
 
 
 def _slabs(x: Tensor) -> Iterator[tuple[int, slice]]:
@@ -148,12 +191,23 @@ def _slabs(x: Tensor) -> Iterator[tuple[int, slice]]:
 
 def _slab_logits(coarse: Tensor, x: Tensor, head: PixelHead, planes: slice) -> Tensor:  # (S, K, Y, Z)
     """The logits of the planes ``planes`` along X of one item: coarse (K, X/8, Y/8, Z/8), x (4, X, Y, Z)."""
-    voxels = torch.arange(planes.start, planes.stop, device=coarse.device)
-    low, high, weight = _axis_taps(voxels, coarse.shape[1], coarse.dtype)
-    blended = torch.lerp(coarse[:, low], coarse[:, high], weight.view(-1, 1, 1))  # (K, S, Y/8, Z/8)
-    up = F.interpolate(blended.transpose(0, 1), scale_factor=SCALE, mode="bilinear", align_corners=False)
-    up = up[..., : x.shape[2], : x.shape[3]]
+    up_x, up_y, up_z = _axis_matrices(coarse[None], x[None], planes)
+    up = up_y @ torch.einsum("sx,kxyz->skyz", up_x, coarse) @ up_z.T
     return up + torch.einsum("kc,csyz->skyz", head.weight, x[:, planes]) + head.bias.view(-1, 1, 1)
+
+
+def _axis_matrices(coarse: Tensor, x: Tensor, planes: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """The resize along each axis as a matrix (voxels, cells); for the planes alone along X."""
+    ranges = (planes, slice(0, x.shape[3]), slice(0, x.shape[4]))
+    up_x, up_y, up_z = (_axis_matrix(r, n, coarse) for r, n in zip(ranges, coarse.shape[2:], strict=True))
+    return up_x, up_y, up_z
+
+
+def _axis_matrix(voxels: slice, cells: int, like: Tensor) -> Tensor:
+    low, high, weight = _axis_taps(torch.arange(voxels.start, voxels.stop, device=like.device), cells, like.dtype)
+    matrix = like.new_zeros(len(low), cells)
+    matrix.scatter_add_(1, low[:, None], 1 - weight[:, None])
+    return matrix.scatter_add_(1, high[:, None], weight[:, None])
 
 
 def _axis_taps(voxels: Tensor, cells: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
