@@ -7,13 +7,14 @@ corners keep out (ambient occlusion). Both are sampled at a quarter of the pixel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh as EmbreeMesh
 
 from roomseg.geometry.equirect import directions
-from roomseg.geometry.kernels import kernel
+from roomseg.geometry.kernels import inlined_kernel, kernel
 from roomseg.geometry.mesh import TriangleMesh
 from roomseg.geometry.packed import PackedMesh, pack_mesh
 from roomseg.geometry.texture import surface_color
@@ -26,7 +27,7 @@ LAMP_RADIUS_M = 0.15  # gives shadows a soft border
 LAMP_BELOW_CEILING_M = 0.3
 OCCLUSION_RAYS = 6
 OCCLUSION_REACH_M = 1.2
-SPREAD = 3  # radius of the filter, in samples
+SPREAD = 3  # samples to each side that are averaged
 GAMMA = 1 / 2.2
 
 
@@ -125,32 +126,73 @@ def _sampled_light(
     return np.stack([ambient.reshape(n, OCCLUSION_RAYS).mean(axis=1), lit], axis=-1).astype(np.float32)
 
 
-@kernel
-def _spread(
-    sample: np.ndarray, face: np.ndarray, depth: np.ndarray, point: np.ndarray, normal: np.ndarray, out: np.ndarray
-) -> None:
-    """Fill ``out`` (H, 2H, 2) with means of ``sample`` (H/2, H, 2), taken at every second row and column.
+class _Places(NamedTuple):
+    """Where pixels lie, to tell which of them are of one smooth surface."""
 
-    Only samples count whose surface continues the pixel's: a similar normal, near its plane.
-    """
-    height, width = face.shape
+    depth: np.ndarray  # (H, W) float32, 0 = nothing is there
+    point: np.ndarray  # (H, W, 3) float32
+    normal: np.ndarray  # (H, W, 3) float32
+
+
+@inlined_kernel
+def _continues(places: _Places, row: int, col: int, others: _Places, a: int, b: int) -> np.bool:
+    """Whether the place (a, b) of the others is on the surface of (row, col): a similar normal, near its plane."""
+    n, p, m, q = places.normal[row, col], places.point[row, col], others.normal[a, b], others.point[a, b]
+    near = np.float32(0.01) + np.float32(0.01) * places.depth[row, col]
+    off_plane = n[0] * (q[0] - p[0]) + n[1] * (q[1] - p[1]) + n[2] * (q[2] - p[2])
+    return (abs(off_plane) < near) & (n[0] * m[0] + n[1] * m[1] + n[2] * m[2] > np.float32(0.9))
+
+
+@kernel
+def _sums_along(sums: np.ndarray, places: _Places, down: int, right: int) -> np.ndarray:  # (h, w, 3) -> (h, w, 3)
+    """Of each place and its neighbours to both sides, those of one surface added up; columns wrap around."""
+    height, width = places.depth.shape
+    out = np.zeros_like(sums)
     for row in range(height):
         for col in range(width):
-            if face[row, col] < 0:
+            if places.depth[row, col] == 0:
                 continue
-            n, p = normal[row, col], point[row, col]
-            near = 0.01 + 0.01 * depth[row, col]
-            count, first, second = 0, np.float32(0), np.float32(0)
-            for a in range(max(0, row // 2 - SPREAD), min(sample.shape[0], row // 2 + SPREAD + 1)):
-                for shift in range(-SPREAD, SPREAD + 1):
-                    b = (col // 2 + shift) % sample.shape[1]
-                    m, q = normal[2 * a, 2 * b], point[2 * a, 2 * b]
-                    off_plane = n[0] * (q[0] - p[0]) + n[1] * (q[1] - p[1]) + n[2] * (q[2] - p[2])
-                    if abs(off_plane) < near and n[0] * m[0] + n[1] * m[1] + n[2] * m[2] > 0.9:
-                        count, first, second = count + 1, first + sample[a, b, 0], second + sample[a, b, 1]
+            for shift in range(-SPREAD, SPREAD + 1):
+                a, b = row + shift * down, (col + shift * right + width) % width
+                if 0 <= a < height and _continues(places, row, col, places, a, b):
+                    for k in range(3):
+                        out[row, col, k] += sums[a, b, k]
+    return out
+
+
+@kernel
+def _means(
+    sums: np.ndarray,  # (H/2, H, 3) count and two sums
+    sample: np.ndarray,  # (H/2, H, 2)
+    coarse: _Places,
+    fine: _Places,
+) -> np.ndarray:  # (H, 2H, 2)
+    """For each pixel the means of the four samples nearest to it, as far as they are of its surface."""
+    height, width = fine.depth.shape
+    out = np.zeros((height, width, 2), np.float32)
+    for row in range(height):
+        for col in range(width):
+            if fine.depth[row, col] == 0:
+                continue
+            count, first, second = np.float32(0), np.float32(0), np.float32(0)
+            for down in range(2):
+                for right in range(2):
+                    a, b = min((row + down) // 2, height // 2 - 1), ((col + right) // 2) % (width // 2)
+                    if _continues(fine, row, col, coarse, a, b):
+                        count, first, second = count + sums[a, b, 0], first + sums[a, b, 1], second + sums[a, b, 2]
             if count == 0:  # a thin thing between the samples
-                count, first, second = 1, sample[row // 2, col // 2, 0], sample[row // 2, col // 2, 1]
+                count, first, second = np.float32(1), sample[row // 2, col // 2, 0], sample[row // 2, col // 2, 1]
             out[row, col, 0], out[row, col, 1] = first / count, second / count
+    return out
+
+
+def _spread(sample: np.ndarray, surface: _Surface) -> np.ndarray:  # (H/2, H, 2), every second pixel -> (H, 2H, 2)
+    """Means of the samples around each pixel that lie on its surface: first along rows, then along columns."""
+    planes = (surface.depth, surface.point, surface.normal)
+    fine, coarse = _Places(*planes), _Places(*(np.ascontiguousarray(plane[::2, ::2]) for plane in planes))
+    counted = np.concatenate([np.ones_like(sample[..., :1]), sample], axis=-1)
+    sums = _sums_along(_sums_along(counted, coarse, 0, 1), coarse, 1, 0)
+    return _means(sums, sample, coarse, fine)
 
 
 def _light(
@@ -162,9 +204,7 @@ def _light(
     start = surface.point[::2, ::2] + surface.normal[::2, ::2] * lift  # (H/2, H, 3)
     rng = np.random.default_rng(seed)
     sample = _sampled_light(scene, start.reshape(-1, 3), surface.normal[::2, ::2].reshape(-1, 3), lamp, rng)
-    free = np.zeros((*surface.face.shape, 2), np.float32)
-    sample = sample.reshape(*start.shape[:2], 2)
-    _spread(sample, surface.face, surface.depth, surface.point, surface.normal, free)
+    free = _spread(sample.reshape(*start.shape[:2], 2), surface)
     way = lamp - surface.point
     square = np.maximum(np.einsum("hwc,hwc->hw", way, way), 1e-6)
     facing = np.maximum(np.einsum("hwc,hwc->hw", way, surface.normal), 0) / np.sqrt(square)
