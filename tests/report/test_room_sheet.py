@@ -92,3 +92,10 @@ def test_a_room_with_little_to_show_has_a_sheet() -> None:
         bare, tsdf=np.full_like(room.tsdf, 127), rgb=np.zeros_like(room.rgb), label=np.zeros_like(room.label), meta={}
     )
     assert room_sheet(empty).shape[1] == WIDTH
+
+
+def test_a_long_heading_stays_on_the_sheet() -> None:
+    room = replace(box_room(), id="07700701-1835-4532-8af0-bd8c7f624b1b_1" * 3, house_id="0" * 120)
+    heading = room_sheet(room)[:150]
+    assert (heading[:, MARGIN:-MARGIN] != heading[0, 0]).any(axis=-1).any(axis=0)[-200:].any()  # as wide as it may be
+    assert (heading[:, WIDTH - MARGIN :] == heading[0, 0]).all()

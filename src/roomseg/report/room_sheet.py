@@ -61,7 +61,7 @@ def write_room_sheet(room: Room, path: Path) -> None:
 
 
 def _heading(draw: ImageDraw.ImageDraw, room: Room) -> None:
-    draw.text((MARGIN, 34), room.id, INK, font=ImageFont.load_default(TITLE))
+    draw.text((MARGIN, 34), room.id, INK, font=_fitting(draw, room.id, TITLE))
     x, y, z = room.shape
     metres = " x ".join(f"{side * room.voxel_m:.2f}" for side in room.shape)
     facts = [
@@ -75,7 +75,15 @@ def _heading(draw: ImageDraw.ImageDraw, room: Room) -> None:
     ]
     if room.meta.get("surface_seen") is not None:
         facts.append(f"{room.meta['surface_seen']:.1%} of the surface seen")
-    draw.text((MARGIN, 96), "   ·   ".join(facts), SOFT, font=ImageFont.load_default(TEXT))
+    text = "   ·   ".join(facts)
+    draw.text((MARGIN, 96), text, SOFT, font=_fitting(draw, text, TEXT))
+
+
+def _fitting(draw: ImageDraw.ImageDraw, text: str, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The font at the size, or at the largest one below it at which a line is not wider than the sheet."""
+    sizes = range(size, 5, -1)
+    fitting = (n for n in sizes if draw.textlength(text, ImageFont.load_default(n)) <= WIDTH - 2 * MARGIN)
+    return ImageFont.load_default(next(fitting, sizes[-1]))
 
 
 def _panorama_panels(room: Room, labels: LabelSet) -> list[Panel]:
