@@ -14,6 +14,7 @@ from kfp import compiler, dsl
 from components.distill import distill as distill_stage
 from components.evaluate import evaluate as evaluate_stage
 from components.finish import finish as finish_stage
+from components.gate import gate as gate_stage
 from components.pretrain import pretrain as pretrain_stage
 from components.register import register as register_stage
 from components.render import render as render_stage
@@ -64,7 +65,9 @@ def build_pipeline(
             baselines = pretrain_baselines(ops, config, rooms=rooms, **where)
             models = {**both, "distilled": distilled, **baselines}
             evaluation = ops.evaluate(config=evaluate, rooms=rooms, **models, **where).outputs["evaluation"]
-            ops.register(config=register, distilled=distilled, evaluation=evaluation, **where)
+            gate = ops.gate(config=register, store=store, tracking_uri=tracking_uri, evaluation=evaluation)
+            with dsl.If(gate.outputs["Output"] == "register", name="better-than-the-champion"):
+                ops.register(config=register, distilled=distilled, evaluation=evaluation, **where)
 
     return roomseg
 
@@ -81,6 +84,7 @@ class _Components:
         self.pretrain = self._component("pretrain", pretrain_stage, images.train)
         self.distill = self._component("distill", distill_stage, images.train)
         self.evaluate = self._component("evaluate", evaluate_stage, images.train)
+        self.gate = self._component("gate", gate_stage, images.train)
         self.register = self._component("register", register_stage, images.train)
         self.finish = self._component("finish", finish_stage, images.train)
 

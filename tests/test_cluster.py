@@ -100,12 +100,12 @@ def test_every_pod_is_tried_again_for_days_and_runs_as_nobody_special(profile):
     spec, platform = yaml.safe_load_all((GOLDEN / f"pipeline_{profile}.yaml").read_text())
     dags = [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]
     pods = {n: t for dag in dags for n, t in dag["tasks"].items() if f"exec-{n}" in spec["deploymentSpec"]["executors"]}
-    assert len(pods) == 8
+    assert len(pods) == 9
     for name, task in pods.items():
         assert task["retryPolicy"]["maxRetryCount"] >= 5, name
         assert int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s")) >= 14 * 24 * 3600, name
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert len(executors) == 8
+    assert len(executors) == 9
     assert all(executor["securityContext"]["runAsNonRoot"] for executor in executors.values())
 
 

@@ -46,6 +46,7 @@ def test_the_arrows():
         for name, task in spec["components"]["comp-exit-handler-1"]["dag"]["tasks"].items()
     }
     (parts,) = (name for name in after if name.startswith("for-loop"))
+    (better,) = (name for name in after if name.startswith("condition"))
     assert after == {
         parts: [],
         "render": [parts],
@@ -53,8 +54,10 @@ def test_the_arrows():
         "pretrain": ["render"],
         "distill": ["pretrain", "render", "teacher"],
         "evaluate": ["distill", "pretrain", "render", "teacher"],
-        "register": ["distill", "evaluate"],
+        "gate": ["evaluate"],
+        better: ["distill", "evaluate", "gate"],
     }
+    assert list(spec["components"][f"comp-{better}"]["dag"]["tasks"]) == ["register"]
     assert spec["root"]["dag"]["tasks"]["finish"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 

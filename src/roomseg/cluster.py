@@ -31,7 +31,7 @@ from roomseg.errors import UsageError
 
 DEFAULT_FILE = Path("~/.config/roomseg.toml")
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]  # Kubernetes's: 500m, 8, 16Gi
-TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "register", "finish")
+TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "gate", "register", "finish")
 
 
 class KfpServer(Section):
@@ -101,6 +101,7 @@ _PODS: dict[str, dict[str, Any]] = {
     "pretrain": _GPU,
     "distill": _GPU,
     "evaluate": _GPU,
+    "gate": _SMALL,
     "register": _SMALL,
     "finish": _SMALL,
 }

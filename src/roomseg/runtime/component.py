@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from roomseg.config import parse_section, parse_shard
+from roomseg.config import RegisterConfig, parse_section, parse_shard
 from roomseg.errors import UserError
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest, manifest_key
 from roomseg.runtime.run_record import note_stage, summarise_run
 from roomseg.runtime.stage import run_shard, run_stage
 from roomseg.runtime.storage import open_store
+from roomseg.runtime.tracking import default_tracking_uri, find_champion
+from roomseg.stages.register import judge
 
 MAX_PAGE_BYTES = 20_000_000  # of a page that KFP's UI shows; it loads the whole page at once
 
@@ -96,6 +98,22 @@ def show_evaluation(manifest: Manifest, store: str, confusion: ConfusionPort, pa
     where = f"{opened.url}/{manifest_key(manifest.stage, manifest.fingerprint)}"
     elsewhere = f"<!doctype html><p>The report is too large to show here: report.html of {where}</p>"
     _write(Path(page), report.decode() if len(report) <= MAX_PAGE_BYTES else elsewhere)
+
+
+def decide(config: str, store: str, tracking_uri: str, evaluation: str, output: str) -> str:
+    """ "register" if the evaluated student beats the champion or there is none, else "keep"; Markdown into ``output``.
+
+    ``config`` is the section of ``register``. Asked anew each time: the champion may be another one by now.
+    """
+    with _one_line("gate"):
+        section = parse_section("register", config)
+        assert isinstance(section, RegisterConfig)
+        evaluated = Manifest.from_json(Path(evaluation).read_text(), evaluation)
+        champion = find_champion(section.model_name, tracking_uri or default_tracking_uri(store))
+    verdict, reason = judge(section, evaluated.scores, champion)
+    print(f"roomseg gate: {verdict}: {reason}")
+    _write(Path(output), f"**{verdict}** {section.model_name}: {reason}\n")
+    return verdict
 
 
 def finish_run(store: str, run_id: str, state: str, error: str, output: str) -> None:

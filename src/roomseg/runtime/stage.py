@@ -155,6 +155,13 @@ def find_artifacts(stages: Iterable[str], config: PipelineConfig, store: str) ->
     return found
 
 
+def find_complete(stage: str, config: PipelineConfig, store: str, found: Mapping[str, Manifest]) -> Manifest | None:
+    """The artifact of a stage whose inputs are among ``found`` by the names of their stages; None if it has not run."""
+    inputs = {name: found[parent] for name, parent in STAGES[stage].inputs.items()}
+    section = config.section(stage)
+    return read_manifest(open_store(store), stage, stage_fingerprint(stage, section, inputs))
+
+
 def _find(stage: str, config: PipelineConfig, store: Store, found: dict[str, Manifest]) -> Manifest:
     """``found`` keeps what is known already: a stage is the parent of several."""
     if stage not in found:

@@ -13,7 +13,7 @@ from rich.table import Table
 from roomseg.config import PipelineConfig
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest
-from roomseg.runtime.stage import STAGES, find_artifacts
+from roomseg.runtime.stage import STAGES, find_artifacts, find_complete
 from roomseg.runtime.storage import DirectoryStore, Store, open_store
 
 FIRST_ROWS = (  # name, prefix of its scores
@@ -30,17 +30,25 @@ LAST_ROWS = (
 def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> None:
     """Print the summary of a complete run; raises ``UserError`` if a stage's artifact is not there."""
     store = open_store(store_url)
-    manifests = find_artifacts(tuple(STAGES), config, store_url)
+    manifests = find_artifacts(tuple(stage for stage in STAGES if stage != "register"), config, store_url)
+    registered = find_complete("register", config, store_url, manifests)
     console = Console()
     console.print("\nOn the test rooms, whose houses are in no other split:")
     console.print(scores_table(manifests["evaluate"].scores, config.evaluate.baselines))
-    times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in manifests.items())
-    registered = json.loads(_fetched(store, manifests["register"], "registered.json").read_text())
-    alias = "@champion" if registered["champion"] else " (the champion stays: it is better)"
+    done = {**manifests, **({"register": registered} if registered else {})}
+    times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in done.items())
     console.print(f"times     {times}", soft_wrap=True)
     console.print(f"report    {_report(store, manifests['evaluate'])}", soft_wrap=True)
-    console.print(f"model     {registered['name']} version {registered['version']}{alias}", soft_wrap=True)
+    console.print(f"model     {_model(store, registered)}", soft_wrap=True)
     console.print(f"MLflow    {_mlflow_command(store_url, tracking_uri)}", soft_wrap=True)
+
+
+def _model(store: Store, registered: Manifest | None) -> str:
+    stays = "(the champion stays: it is better)"
+    if registered is None:
+        return f"not registered {stays}"
+    told = json.loads(_fetched(store, registered, "registered.json").read_text())
+    return f"{told['name']} version {told['version']}{'@champion' if told['champion'] else ' ' + stays}"
 
 
 def scores_table(scores: dict[str, float], baselines: Sequence[str] = ()) -> Table:

@@ -29,6 +29,20 @@ def run(config: RegisterConfig, ctx: StageContext) -> dict[str, float]:
     return {"version": float(version), "champion": float(wins)}
 
 
+def judge(
+    config: RegisterConfig, scores: Mapping[str, float], champion: tuple[str, Mapping[str, float]] | None
+) -> tuple[str, str]:
+    """("register" or "keep", the reason): whether a student with these test scores is to follow the champion."""
+    new = f"mIoU {scores['distilled_miou']:.4f}"
+    if champion is None:
+        return "register", f"{new}, and there is no champion yet"
+    version, old = champion
+    against = f"{new} against {old['distilled_miou']:.4f} of the champion, version {version}"
+    if beats(scores, old, config.min_gain):
+        return "register", against
+    return "keep", f"{against}; expected a gain of more than {config.min_gain:g}"
+
+
 def beats(scores: Mapping[str, float], champion: Mapping[str, float], min_gain: float) -> bool:
     """Whether the distilled student's mIoU on its test rooms is above the champion's by ``min_gain``."""
     return scores["distilled_miou"] > champion["distilled_miou"] + min_gain

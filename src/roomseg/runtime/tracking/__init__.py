@@ -4,7 +4,7 @@ from roomseg.runtime.tracking.client import default_tracking_uri, has_registry, 
 from roomseg.runtime.tracking.download import download_model
 from roomseg.runtime.tracking.journal import Journal
 from roomseg.runtime.tracking.published import register_published
-from roomseg.runtime.tracking.registry import MlflowRegistry
+from roomseg.runtime.tracking.registry import MlflowRegistry, find_champion
 from roomseg.runtime.tracking.runs import StageRun, open_tracking
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "StageRun",
     "default_tracking_uri",
     "download_model",
+    "find_champion",
     "has_registry",
     "open_tracking",
     "register_published",

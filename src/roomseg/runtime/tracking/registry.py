@@ -11,7 +11,7 @@ from typing import Any
 import roomseg
 from roomseg.runtime.fingerprint import digest_of
 from roomseg.runtime.storage import sha256_of
-from roomseg.runtime.tracking.client import mlflow_errors
+from roomseg.runtime.tracking.client import check_reachable, connect, mlflow_errors
 
 _CHAMPION = "champion"
 _SCORE = "roomseg.score."
@@ -80,6 +80,12 @@ class MlflowRegistry:
             packed = Path(folder) / _ARTIFACTS
             save_pyfunc(model_dir, packed)
             self._client.log_artifacts(self._run_id, str(packed), _ARTIFACTS)
+
+
+def find_champion(name: str, uri: str) -> tuple[str, dict[str, float]] | None:
+    """Version and scores of a model's champion, if there is one."""
+    check_reachable(uri)
+    return MlflowRegistry(connect(uri), "", uri).champion(name)
 
 
 def folder_digest(folder: Path) -> str:
