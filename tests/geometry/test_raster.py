@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roomseg.errors import UserError
@@ -42,6 +42,7 @@ def random_triangles(rng: np.random.Generator, n: int) -> TriangleMesh:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
+@example(510509)
 def test_random_triangles_as_the_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     mesh, pose = random_triangles(rng, 25), look_at(np.zeros(3), rng.normal(size=3))
@@ -50,11 +51,13 @@ def test_random_triangles_as_the_reference(seed: int) -> None:
     face, depth = reference_hits(mesh, rays, pose)
     shift = 0.02 / CAMERA.fx
     offsets = [np.array([dx, dy, 0]) for dx in (-shift, shift) for dy in (-shift, shift)]
-    around = [reference_hits(mesh, rays + offset, pose)[0] for offset in offsets]
-    inside = np.all([other == face for other in around], axis=0).reshape(frame.label.shape)
+    around = [reference_hits(mesh, rays + offset, pose) for offset in offsets]
+    inside = np.all([other == face for other, _ in around], axis=0).reshape(frame.label.shape)
     assert inside.mean() > 0.9
     np.testing.assert_array_equal(frame.label[inside], (face + 1).reshape(inside.shape)[inside])
-    np.testing.assert_allclose(frame.depth[inside], depth.reshape(inside.shape)[inside], rtol=0, atol=1e-3)
+    nearest, farthest = (bound([depth, *(d for _, d in around)], axis=0)[inside.ravel()] for bound in (np.min, np.max))
+    assert (frame.depth[inside] > nearest - 1e-4).all()  # of a face seen edge-on 0.02 pixel are a long way
+    assert (frame.depth[inside] < farthest + 1e-4).all()
 
 
 def cluttered_room(rng: np.random.Generator, n: int) -> TriangleMesh:

@@ -28,6 +28,7 @@ from roomseg.geometry.cameras import Pinhole
 from roomseg.geometry.kernels import in_parts, kernel
 from roomseg.geometry.raster import Frame
 
+index = np.uintp  # of an unsigned index numba does not ask whether it counts from the end
 STEPS = 127  # of the int8 planes: 127 = +1 = empty or unseen, 0 = surface, -127 = behind by the truncation
 
 
@@ -128,19 +129,21 @@ def _integrate(
         brick = (x * free.shape[1] + y) * free.shape[2] + z
         _find_pixels(place_of(rays, x * BRICK[0], y * BRICK[1], z * BRICK[2]), offset, rays, pixel_of, depth_of)
         for n in range(VOXELS):
-            seen_depth[n] = depth[max(pixel_of[n], 0)]
+            seen_depth[n] = depth[index(max(pixel_of[n], 0))]
         _add_distances(seen_depth, depth_of, pixel_of, truncation_m, distance[brick], weight[brick])
         n_near = 0
         for n in range(VOXELS):
             near[n_near] = n
             n_near += pixel_of[n] >= 0
-        for n in near[:n_near]:
-            pixel = pixel_of[n]
-            color[brick, n, 0] += np.float32(rgb[pixel, 0])
-            color[brick, n, 1] += np.float32(rgb[pixel, 1])
-            color[brick, n, 2] += np.float32(rgb[pixel, 2])
-            votes[label[pixel], brick, n] += np.uint16(1)
-            voted[brick, label[pixel]] = True
+        colors, had_votes = color[brick], voted[brick]
+        for at in range(n_near):
+            n = index(near[at])
+            pixel = index(pixel_of[n])
+            for channel in range(3):
+                colors[n, index(channel)] += np.float32(rgb[pixel, index(channel)])
+            class_id = index(label[pixel])
+            votes[class_id, index(brick), n] += np.uint16(1)
+            had_votes[class_id] = True
 
 
 @kernel
