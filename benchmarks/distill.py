@@ -266,7 +266,7 @@ def measure(quick: bool) -> list[Row]:
     torch.set_num_threads(threads)
     case = make_case()
     parts: list[Callable[[], Row]] = [
-        lambda: bench_map(case.room, case.camera_voxel, HEIGHT // 2 if quick else HEIGHT, 1 if quick else 5),
+        lambda: bench_map(case.room, case.camera_voxel, HEIGHT // 2 if quick else HEIGHT, 5),
         lambda: bench_kl(case, 3 if quick else 15),
         lambda: bench_emission_absorption(case, 16 if quick else 64, 1 if quick else 3),
         lambda: bench_iteration(case, 1 if quick else 5),
