@@ -7,7 +7,9 @@ al., 2021), ``variant.yml`` lies beside the checkpoints of github.com/rstrudel/s
 from __future__ import annotations
 
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from roomseg.errors import UserError
+
+MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
+_NO_NPZ = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    AttributeError,
+)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -37,8 +53,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def read_variant(path: Path) -> dict[str, Any]:
     """``net_kwargs`` of a variant file: what Segmenter built its network from."""
     try:
+        if path.stat().st_size > MAX_VARIANT_BYTES:
+            raise ValueError(f"it has {path.stat().st_size} bytes; expected at most {MAX_VARIANT_BYTES}")
         variant = _VariantLoader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no variant file of Segmenter: {_one_line(error)}") from None
     net = variant.get("net_kwargs") if isinstance(variant, dict) else None
     if not isinstance(net, dict):
@@ -77,7 +95,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _NO_NPZ as error:
         raise UserError(f"{path} is no npz file of arrays: {_one_line(error)}") from None
 
 
