@@ -27,6 +27,8 @@ MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
 _NO_NPZ = (
     OSError,
     ValueError,
+    OverflowError,
+    MemoryError,
     EOFError,
     SyntaxError,
     tokenize.TokenError,
@@ -81,7 +83,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
         raise UserError(f"{path} {what}; expected tensors and plain values only ({_one_line(error)})") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # of many kinds: torch has no list of them
         raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
     for name in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
