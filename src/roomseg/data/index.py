@@ -66,11 +66,12 @@ def open_index(path: Path) -> pq.ParquetFile:
     """Raises ``UserError`` if the file is no index or is damaged."""
     try:
         metadata = pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
+        file = pq.ParquetFile(path, metadata=metadata, read_dictionary=REPEATED, page_checksum_verification=True)
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a readable index of rooms ({error}); render it again") from None
-    if (metadata.metadata or {}).get(b"format", b"").decode() != FORMAT:
+    if (metadata.metadata or {}).get(b"format") != FORMAT.encode():
         raise UserError(f"{path}: not an index of rooms (expected format {FORMAT}); render it again")
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=REPEATED, page_checksum_verification=True)
+    return file
 
 
 def read_split(path: Path, split: str) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _DAMAGED = (
     ValueError,
     EOFError,
     SyntaxError,
+    tokenize.TokenError,  # numpy takes headers of Python 2 apart with it
     RuntimeError,
     NotImplementedError,
     zipfile.BadZipFile,

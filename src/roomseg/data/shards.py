@@ -112,9 +112,9 @@ class ShardFile:
         self._reading = Lock()  # one reader a file is all that Parquet allows
         try:
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise UserError(f"{path}: not a readable shard of rooms ({error}); render it again") from None
-        if (self._file.schema_arrow.metadata or {}).get(b"format", b"").decode() != FORMAT:
+        if (self._file.schema_arrow.metadata or {}).get(b"format") != FORMAT.encode():
             raise UserError(f"{path}: not a shard of rooms (expected format {FORMAT}); render it again")
 
     def __len__(self) -> int:

@@ -7,7 +7,9 @@ al., 2021), ``variant.yml`` lies beside the checkpoints of github.com/rstrudel/s
 from __future__ import annotations
 
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,22 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from roomseg.errors import UserError
+
+MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
+_NO_NPZ = (
+    OSError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    AttributeError,
+)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -37,8 +55,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def read_variant(path: Path) -> dict[str, Any]:
     """``net_kwargs`` of a variant file: what Segmenter built its network from."""
     try:
+        if path.stat().st_size > MAX_VARIANT_BYTES:
+            raise ValueError(f"it has {path.stat().st_size} bytes; expected at most {MAX_VARIANT_BYTES}")
         variant = _VariantLoader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no variant file of Segmenter: {_one_line(error)}") from None
     net = variant.get("net_kwargs") if isinstance(variant, dict) else None
     if not isinstance(net, dict):
@@ -63,7 +83,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
         raise UserError(f"{path} {what}; expected tensors and plain values only ({_one_line(error)})") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # of many kinds: torch has no list of them
         raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
     for name in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
@@ -77,7 +97,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _NO_NPZ as error:
         raise UserError(f"{path} is no npz file of arrays: {_one_line(error)}") from None
 
 

@@ -68,7 +68,10 @@ class StoreCheckpoints:
             raise _CorruptCheckpoint("its state is not there")
         if path.stat().st_size != record["size"] or sha256_of(path) != record["sha256"]:
             raise _CorruptCheckpoint("its bytes are not those that were written")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # of many kinds: torch has no list of them
+            raise _CorruptCheckpoint(f"its state cannot be read ({type(error).__name__})") from error
         if in_place is None:
             path.unlink()
         return state

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from roomseg.errors import UserError
 from roomseg.runtime.storage import MissingKey, Store
@@ -30,6 +30,13 @@ class FileEntry(_Closed):
     key: str = Field(min_length=1)
     size: int = Field(ge=0)  # bytes
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @field_validator("key")
+    @classmethod
+    def _stays_in_the_store(cls, key: str) -> str:
+        if key.startswith("/") or ".." in key.split("/") or not key.isprintable():
+            raise ValueError(f"{key!r} is no key of a store")
+        return key
 
 
 class Part(_Closed):

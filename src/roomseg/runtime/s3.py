@@ -46,12 +46,12 @@ class S3Store:
 
     def put_file(self, key: str, path: Path) -> None:
         """In parts of 8 MB where it is larger, several at a time."""
-        with local_errors("read", path), path.open("rb") as file:
 
-            def upload() -> None:
-                file.seek(0)
+        def upload() -> None:
+            with path.open("rb") as file:  # each time: boto3 closes it where an upload fails
                 self._client.upload_fileobj(file, self.bucket, self.prefix + key)
 
+        with local_errors("read", path):
             self._try("write", key, upload)
 
     def put_if_absent(self, key: str, data: bytes) -> str | None:
@@ -195,7 +195,7 @@ class S3Store:
         if isinstance(error, _WrongBytes):
             return PATIENCE_S, error
         if not isinstance(error, ClientError):
-            lasting = isinstance(error, _lasting_failures()) or not self._answered
+            lasting = isinstance(error, _lasting_failures()) or (not self._answered and not _came_through(error))
             return 0.0 if lasting else PATIENCE_S, UserError(_no_answer(error, action, where))
         self._answered = True
         code, status = _code_of(error), error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
@@ -270,8 +270,21 @@ def _lasting_failures() -> tuple[type[Exception], ...]:
     return (NoCredentialsError, PartialCredentialsError, ParamValidationError, ProfileNotFound)
 
 
+def _came_through(error: Exception) -> bool:
+    """Somebody answered, if not well: the address is right."""
+    from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ResponseStreamingError
+
+    return isinstance(error, FlexibleChecksumError | IncompleteReadError | ResponseStreamingError)
+
+
 _NO_RIGHTS = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_EXPIRED = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "TokenRefreshRequired",
+    "400",  # all that a HEAD request is told, also of an expired token
+}
 _PASSING = {  # refusals, not of the 5xx kind, that the next attempt may not meet
     "BadDigest",
     "ConditionalRequestConflict",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from roomseg.config import PipelineConfig
+from roomseg.errors import one_line
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.stage import STAGES, find_artifacts, find_complete
@@ -77,4 +78,4 @@ def _fetched(store: Store, manifest: Manifest, name: str) -> Path:
 
 
 def _mlflow_command(store_url: str, tracking_uri: str) -> str:
-    return f"open {tracking_uri}" if tracking_uri else f"roomseg ui --store {store_url}"
+    return f"open {one_line(tracking_uri)}" if tracking_uri else f"roomseg ui --store {store_url}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from roomseg.errors import UserError
+from roomseg.errors import UserError, one_line
 from roomseg.runtime.tracking.client import (
     Unreachable,
     check_reachable,
@@ -242,7 +242,7 @@ def _warned(warn: Callable[[str], None], what: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        warn(f"MLflow: {what}: {reason}")
+        warn(one_line(f"MLflow: {what}: {reason}"))
 
 
 class _Sender:
