@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import statistics
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported
-os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+if __name__ == "__main__":  # before numpy, torch and numba are imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 from collections.abc import Callable
 from dataclasses import dataclass
