@@ -137,12 +137,12 @@ def _integrate(
             n_near += pixel_of[n] >= 0
         colors, had_votes = color[brick], voted[brick]
         for at in range(n_near):
-            place = index(near[at])
-            pixel = index(pixel_of[place])
+            voxel = index(near[at])
+            pixel = index(pixel_of[voxel])
             for channel in range(3):
-                colors[place, index(channel)] += np.float32(rgb[pixel, index(channel)])
+                colors[voxel, index(channel)] += np.float32(rgb[pixel, index(channel)])
             class_id = index(label[pixel])
-            votes[class_id, index(brick), place] += np.uint16(1)
+            votes[class_id, index(brick), voxel] += np.uint16(1)
             had_votes[class_id] = True
 
 
