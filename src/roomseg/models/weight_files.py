@@ -109,7 +109,7 @@ def _from_flax(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tensor
         pairs = {name: np.ascontiguousarray(value, np.float32) for name, value in _timm_pairs(arrays)}
     except KeyError as error:
         raise UserError(f"{path} is no augreg ViT: expected an array {error.args[0]}") from None
-    except ValueError as error:
+    except (ValueError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is no augreg ViT: {_one_line(error)}") from None
     return {name: torch.from_numpy(value) for name, value in pairs.items()}
 
