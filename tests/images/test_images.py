@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +15,11 @@ import yaml
 from roomseg.config import PipelineConfig, override
 from roomseg.profiles import demo
 from roomseg.runtime.manifest import Manifest
-from tests.conftest import free_ports
 from tests.e2e.test_local_pipeline import TINY
 from tests.golden.update import GOLDEN
 from tests.images import container
 from tests.images.container import Image
+from tests.servers import MlflowServer
 
 pytestmark = [
     pytest.mark.images,
@@ -55,29 +53,10 @@ def scratch(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mlflow_server(tmp_path: Path) -> Iterator[str]:
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    command = ["-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "a")]
-    with (tmp_path / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, *command, *stores, "--serve-artifacts"], stdout=log, stderr=log)
-    try:
-        _wait_for(f"{url}/health", server)
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail("the MLflow server did not start")
+    server = MlflowServer(tmp_path)
+    server.start()
+    yield server.uri
+    server.kill()
 
 
 @pytest.fixture(scope="module")
