@@ -259,8 +259,9 @@ def _failures() -> tuple[type[Exception], ...]:
     """All that boto3 raises for a server's or a network's failure."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError  # botocore lets those through that break off a body
 
-    return (BotoCoreError, ClientError, Boto3Error, _WrongBytes)
+    return (BotoCoreError, ClientError, Boto3Error, HTTPError, _WrongBytes)
 
 
 def _lasting_failures() -> tuple[type[Exception], ...]:
@@ -273,8 +274,9 @@ def _lasting_failures() -> tuple[type[Exception], ...]:
 def _came_through(error: Exception) -> bool:
     """Somebody answered, if not well: the address is right."""
     from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ResponseStreamingError
+    from urllib3.exceptions import HTTPError
 
-    return isinstance(error, FlexibleChecksumError | IncompleteReadError | ResponseStreamingError)
+    return isinstance(error, FlexibleChecksumError | IncompleteReadError | ResponseStreamingError | HTTPError)
 
 
 _NO_RIGHTS = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
