@@ -176,3 +176,18 @@ def test_killed_between_state_and_manifest(
     assert found[0] == 10
     checkpoints.save(30, state_at(30))
     assert not store.exists(f"{FOLDER}/step-00000020/state.pt")
+
+
+def test_a_stale_listing_does_not_cost_the_newest(
+    checkpoints: StoreCheckpoints, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        checkpoints.save(step, state_at(step))
+    true = store.list
+    listings = iter([[key for key in true(FOLDER) if "step-00000001" in key], true(FOLDER)])
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "list", lambda prefix: next(listings))
+        checkpoints.save(3, state_at(3))
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[0] == 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,11 @@ class StoreCheckpoints:
         self._store.put_bytes(self._key(step, "manifest.json"), json.dumps(record).encode())
         path.unlink()
         self._corrupt.discard(step)
-        self._remove_all_but_newest()
+        self._remove_all_but_newest(step)
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
         """The newest valid checkpoint, its tensors on the CPU."""
-        for step in sorted(self._steps(), reverse=True):
+        for step in sorted(_steps(self._store.list(self._folder)), reverse=True):
             try:
                 return step, self._load(step)
             except (MissingKey, _CorruptCheckpoint) as error:
@@ -76,22 +76,24 @@ class StoreCheckpoints:
             path.unlink()
         return state
 
-    def _steps(self) -> set[int]:
-        """Steps that have a manifest."""
-        matches = (re.search(r"/step-(\d+)/manifest\.json$", key) for key in self._store.list(self._folder))
-        return {int(match[1]) for match in matches if match}
-
-    def _remove_all_but_newest(self) -> None:
+    def _remove_all_but_newest(self, saved: int) -> None:
         """Also what crashes left behind: states without a manifest and corrupt checkpoints."""
-        kept = sorted(self._steps() - self._corrupt)[-_KEPT:]
+        keys = self._store.list(self._folder)  # once: a listing may be stale, and without the step just saved
+        kept = sorted((_steps(keys) | {saved}) - self._corrupt)[-_KEPT:]
         folders = tuple(f"{self._folder}step-{step:08d}/" for step in kept)
         # "manifest.json" sorts before "state.pt", so a checkpoint loses its manifest first.
-        for key in self._store.list(self._folder):
+        for key in keys:
             if not key.startswith(folders):
                 self._store.delete(key)
 
     def _key(self, step: int, name: str) -> str:
         return f"{self._folder}step-{step:08d}/{name}"
+
+
+def _steps(keys: Iterable[str]) -> set[int]:
+    """Steps that have a manifest."""
+    matches = (re.search(r"/step-(\d+)/manifest\.json$", key) for key in keys)
+    return {int(match[1]) for match in matches if match}
 
 
 def _write_state(state: Mapping[str, Any], path: Path) -> None:
