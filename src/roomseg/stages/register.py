@@ -37,6 +37,8 @@ def judge(
     if champion is None:
         return "register", f"{new}, and there is no champion yet"
     version, old = champion
+    if old.items() >= scores.items():
+        return "register", f"{new}: the champion, version {version}, is this student"
     against = f"{new} against {old['distilled_miou']:.4f} of the champion, version {version}"
     if beats(scores, old, config.min_gain):
         return "register", against
