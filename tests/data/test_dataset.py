@@ -97,7 +97,7 @@ def test_a_damaged_index_is_named(artifact: FolderArtifact) -> None:
     with pytest.raises(UserError, match=r"index\.parquet: damaged"):
         find_room(artifact, "room1")
     path.write_bytes((artifact.root / "rooms/train-00000.parquet").read_bytes())
-    with pytest.raises(UserError, match="not a readable index of rooms|not an index of rooms"):
+    with pytest.raises(UserError, match=r"not a readable index of rooms|not an index of rooms"):
         open_rooms(artifact, "train")
 
 
