@@ -9,7 +9,7 @@ clocks run. The peer "plain" (``plain_student.py``) has the same weights and com
   which never has the volume of logits; peer: logits, then argmax).
 - forward_*_logits_vs_plain: the full volume of logits out, on both sides.
 - train_*: forward, cross entropy, backward, one step of Adam. train_T_memory: by how much the resident memory of a
-  fresh process rises to its peak in that step, after a step on a small block.
+  fresh process with the default malloc rises to its peak in that step, after a step on a small block.
 - forward_*_vs_unet3d: classes of every voxel, by our own 3D U-Net.
 
 glibc gives freed memory back to the system at once, and takes it again by page faults; unless --default-malloc is
@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.update(OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2")  # before numpy and numba are imported
+if __name__ == "__main__":  # before numpy and numba are imported
+    os.environ.update(OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2")
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 from roomseg.models.student import EMPTY, VARIANTS, Student, build_student
 from roomseg.models.unet3d import build_unet3d
+from roomseg.models.windows import MULTIPLE
 
 THREADS = 2
 TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
@@ -154,16 +155,24 @@ def memory_row(side: int) -> Row:
 
 def _in_fresh_process(which: str, side: int) -> float:
     command = [sys.executable, __file__, "--peak", which, "--side", str(side), "--default-malloc"]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    environment = {name: value for name, value in os.environ.items() if name not in TUNED_MALLOC}
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def print_peak(which: str, side: int) -> None:
     """By how many MB the resident memory rises to its peak in a training step."""
-    for each in (QUICK_SIDE, side):  # the first compiles kernels and makes the threads' pools
+    for each in (MULTIPLE, side):  # the first compiles kernels and makes the threads' pools
         sides = Sides("T", each)
-        resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        # The high-water mark also holds what compiling took, and what the parent had: from here on it is of this step.
+        Path("/proc/self/clear_refs").write_text("5")
+        resident = _status_mb("VmRSS")
         sides.our_step() if which == "ours" else sides.plain_step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident) / 1e6)
+    print(_status_mb("VmHWM") - resident)
+
+
+def _status_mb(name: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def main() -> None:
