@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roomseg.commands import data
+from roomseg.commands import bench, data
 from roomseg.commands import store as store_commands
 from roomseg.commands.distill import preview
 from roomseg.commands.doctor import doctor
@@ -134,6 +134,7 @@ for _stage in STAGE_HELP:
 
 app.add_typer(distill, name="distill")
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 app.add_typer(store_commands.app, name="store")
 app.command()(predict)
 app.command()(doctor)

@@ -1,0 +1,127 @@
+"""``roomseg bench``: the paper's complexity table, measured here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from roomseg.config import NetworkName, RenderConfig, override
+from roomseg.errors import UsageError
+from roomseg.profiles import profile as profile_of
+
+if TYPE_CHECKING:
+    from roomseg.data.rooms import Room
+
+app = typer.Typer(no_args_is_help=True, help="Figures of this machine.")
+
+PAPER_S = {"T": 43.62, "B": 44.79, "M": 61.08, "L": 95.89, "unet3d": 254.75}  # section 6, 20 rooms on the authors' CPU
+PAPER_ROOMS = 20
+NETWORKS = tuple(name for group in get_args(NetworkName) for name in get_args(group))
+REFERENCE = "unet3d"
+
+
+@dataclass(frozen=True)
+class Cost:
+    network: str
+    parameters: int
+    seconds: float  # for all rooms
+    paper_s: float | None  # for its 20 rooms, on its machine
+
+
+@app.callback()
+def _bench() -> None:
+    pass
+
+
+@app.command()
+def complexity(
+    store: Annotated[str, typer.Option(help="Rooms of this store; without it, rooms are generated.")] = "",
+    split: Annotated[str, typer.Option(help="Of the store's rooms.")] = "test",
+    rooms: Annotated[int, typer.Option(min=1, help="How many.")] = PAPER_ROOMS,
+    networks: Annotated[str, typer.Option(help="Comma-separated, in order.")] = ",".join(NETWORKS),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="render.KEY=VALUE", help="Of the rooms that are generated.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also as JSON.")] = None,
+) -> None:
+    """Seconds that each network takes for the same rooms on the CPU (the paper, section 6: 20 rooms), labels out.
+
+    Weights are the initial ones: they do not change the time. The paper's seconds are of another machine and other
+    rooms; compare ratios, not seconds.
+    """
+    names = chosen_networks(networks)
+    chosen = _of_store(store, split, rooms) if store else generated_rooms(rooms, settings or [])
+    voxels = sum(room.tsdf.size for room in chosen) / 1e6
+    typer.echo(f"{len(chosen)} rooms, {voxels:.1f} million voxels in all")
+    costs = [measure(name, chosen) for name in names]
+    typer.echo("\n".join(table(costs)))
+    if json_file:
+        json_file.write_text(json.dumps([asdict(cost) for cost in costs], indent=1))
+
+
+def chosen_networks(text: str) -> list[NetworkName]:
+    """Raises ``UsageError`` for a name that is none."""
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise UsageError(f"--networks: {unknown[0]!r} is unknown; there are {', '.join(NETWORKS)}")
+    return names  # type: ignore[return-value]
+
+
+def generated_rooms(count: int, settings: Sequence[str]) -> list[Room]:
+    """The first test rooms of the paper's profile, seen by enough frames to close their surfaces, without panoramas."""
+    from roomseg.stages.rendering.rooms import make_room
+    from roomseg.stages.sources import open_source
+
+    few = [f"render.test_rooms={count}", "render.train_rooms=0", "render.val_rooms=0", "render.frames_per_room=60"]
+    config = override(profile_of("paper"), [*few, "render.panorama_height=32", *settings]).render
+    assert isinstance(config, RenderConfig)
+    source = open_source(config)
+    keys, _ = source.plan()
+    return [make_room(config, source.load(key), key) for key in keys[:count]]
+
+
+def _of_store(store: str, split: str, count: int) -> list[Room]:
+    from roomseg.commands.data import open_artifact
+    from roomseg.data.dataset import open_rooms
+    from roomseg.splits import SPLITS
+
+    if split not in SPLITS:
+        raise UsageError(f"--split {split}: expected {', '.join(SPLITS)}")
+    return list(islice(open_rooms(open_artifact(store, ""), split), count))
+
+
+def measure(name: NetworkName, rooms: Iterable[Room]) -> Cost:
+    """One pass over all rooms, after one room to compile kernels."""
+    from roomseg.labels import label_set
+    from roomseg.models.networks import build_network
+    from roomseg.stages.networks import predict_room
+
+    rooms = list(rooms)
+    model = build_network(name, len(label_set(rooms[0].labels))).eval()
+    predict_room(model, min(rooms, key=lambda room: room.tsdf.size))
+    started = time.perf_counter()
+    for room in rooms:
+        predict_room(model, room)
+    seconds = time.perf_counter() - started
+    parameters = sum(p.numel() for p in model.parameters())
+    return Cost(name, parameters, seconds, PAPER_S.get(name))
+
+
+def table(costs: Sequence[Cost]) -> list[str]:
+    reference = next((cost for cost in costs if cost.network == REFERENCE), None)
+    lines = [f"{'network':<20}{'parameters':>12}{'seconds':>10}{'unet3d /':>10}{'paper, s':>10}{'unet3d /':>10}"]
+    for cost in costs:
+        ours = f"{reference.seconds / cost.seconds:.1f}" if reference else "-"
+        theirs = f"{PAPER_S[REFERENCE] / cost.paper_s:.1f}" if cost.paper_s else "-"
+        paper = f"{cost.paper_s:.2f}" if cost.paper_s else "-"
+        seconds = f"{cost.seconds:.2f}"
+        lines.append(f"{cost.network:<20}{cost.parameters:>12,}{seconds:>10}{ours:>10}{paper:>10}{theirs:>10}")
+    return lines
