@@ -15,6 +15,7 @@ from roomseg.commands.distill import preview
 from roomseg.commands.doctor import doctor
 from roomseg.commands.export import export, import_
 from roomseg.commands.predict import predict
+from roomseg.commands.promote import promote, rollback
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
 from roomseg.profiles import profile as profile_of
@@ -140,6 +141,8 @@ app.command()(predict)
 app.command()(doctor)
 app.command()(export)
 app.command("import")(import_)
+app.command()(promote)
+app.command()(rollback)
 
 
 @app.command()

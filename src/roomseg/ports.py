@@ -105,7 +105,10 @@ class ModelRegistry(Protocol):
     """The model registry as ``register`` needs it."""
 
     def register(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
-        """Store the model folder as a new version; the same folder again gives the same version. Returns it."""
+        """Store the model folder as a new version; the same folder again gives the same version. Returns it.
+
+        The version is ``challenger`` until it is promoted.
+        """
         ...
 
     def champion(self, name: str) -> tuple[str, dict[str, float]] | None:
@@ -113,7 +116,7 @@ class ModelRegistry(Protocol):
         ...
 
     def promote(self, name: str, version: str) -> None:
-        """Give ``champion`` to a version."""
+        """Give ``champion`` to a version; the one that had it becomes ``previous``."""
         ...
 
 

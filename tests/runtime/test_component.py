@@ -117,6 +117,7 @@ def test_a_bad_configuration_exits_with_2(ports, capsys):
     ("champion", "verdict", "words"),
     [
         (None, "register", "mIoU 0.3000, and there is no champion yet"),
+        (("7", {}), "register", "the champion, version 7, has no score: `roomseg promote` decides"),
         (("7", {"distilled_miou": 0.3}), "register", "the champion, version 7, is this student"),
         (("7", {"distilled_miou": 0.2}), "register", "mIoU 0.3000 against 0.2000 of the champion, version 7"),
         (

@@ -37,6 +37,8 @@ def judge(
     if champion is None:
         return "register", f"{new}, and there is no champion yet"
     version, old = champion
+    if "distilled_miou" not in old:
+        return "register", f"{new}; the champion, version {version}, has no score: `roomseg promote` decides"
     if old.items() >= scores.items():
         return "register", f"{new}: the champion, version {version}, is this student"
     against = f"{new} against {old['distilled_miou']:.4f} of the champion, version {version}"
@@ -46,5 +48,8 @@ def judge(
 
 
 def beats(scores: Mapping[str, float], champion: Mapping[str, float], min_gain: float) -> bool:
-    """Whether the distilled student's mIoU on its test rooms is above the champion's by ``min_gain``."""
-    return scores["distilled_miou"] > champion["distilled_miou"] + min_gain
+    """Whether the distilled student's mIoU on its test rooms is above the champion's by ``min_gain``.
+
+    A champion without such a score, as a published checkpoint that somebody promoted, is never beaten by itself.
+    """
+    return "distilled_miou" in champion and scores["distilled_miou"] > champion["distilled_miou"] + min_gain

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from roomseg.errors import UserError
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.student import build_student
 from roomseg.runtime.storage import DirectoryStore
-from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, open_tracking
+from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, open_tracking, promote_version, roll_back
 from roomseg.runtime.tracking.registry import folder_digest
 
 
@@ -72,3 +73,27 @@ def test_the_same_folder_again_is_the_same_version(run: StageRun, mlflow_uri: st
     assert registry.champion("roomseg") == ("1", {"miou": 0.2})
     registry.promote("roomseg", "2")
     assert registry.champion("roomseg") == ("2", {"miou": 0.3})
+
+
+def test_challenger_champion_and_previous(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:
+    registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
+    with pytest.raises(UserError, match="roomseg has no version with the alias challenger: give --version N"):
+        promote_version(mlflow_uri, "roomseg")
+    first, second = model_dir(tmp_path / "first", seed=1), model_dir(tmp_path / "second", seed=2)
+    registry.register("roomseg", first, {}, {})
+    assert registry.aliases("roomseg") == {"challenger": "1"}
+    assert promote_version(mlflow_uri, "roomseg") == ("1", None)
+    assert registry.aliases("roomseg") == {"champion": "1"}
+    assert "first champion" in run.client.get_model_version("roomseg", "1").tags["roomseg.promoted"]
+    with pytest.raises(UserError, match="no version with the alias previous"):
+        roll_back(mlflow_uri, "roomseg")
+    registry.register("roomseg", first, {}, {})
+    assert registry.aliases("roomseg") == {"champion": "1"}
+    registry.register("roomseg", second, {}, {})
+    assert promote_version(mlflow_uri, "roomseg", "2") == ("2", "1")
+    assert registry.aliases("roomseg") == {"champion": "2", "previous": "1"}
+    assert roll_back(mlflow_uri, "roomseg") == ("1", "2")
+    assert registry.aliases("roomseg") == {"champion": "1", "previous": "2"}
+    with pytest.raises(UserError, match="refuses"):
+        promote_version(mlflow_uri, "roomseg", "9")
+    assert registry.aliases("roomseg") == {"champion": "1", "previous": "2"}

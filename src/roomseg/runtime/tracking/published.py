@@ -17,7 +17,8 @@ def register_published(uri: str, name: str, model_dir: Path, source: str) -> str
         client = connect(uri)
         with mlflow_errors(uri):
             run = client.create_run(experiment_id(client, uri), run_name=f"import {source}")
-            version = MlflowRegistry(client, run.info.run_id, uri).register(name, model_dir, {}, {"source": source})
-            client.set_registered_model_alias(name, PUBLISHED, version)
+            version = MlflowRegistry(client, run.info.run_id, uri).register(
+                name, model_dir, {}, {"source": source}, alias=PUBLISHED
+            )
             client.set_terminated(run.info.run_id)
     return version

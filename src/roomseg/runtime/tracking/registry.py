@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import roomseg
+from roomseg.errors import UserError
 from roomseg.runtime.fingerprint import digest_of
 from roomseg.runtime.storage import sha256_of
 from roomseg.runtime.tracking.client import check_reachable, connect, mlflow_errors
 
-_CHAMPION = "champion"
+_CHAMPION, _PREVIOUS, _CHALLENGER = "champion", "previous", "challenger"
+_PROMOTED = "roomseg.promoted"
 _SCORE = "roomseg.score."
 _DIGEST = "roomseg.model_digest"
 _ARTIFACTS = "model"  # folder in the run's artifacts
@@ -25,8 +27,22 @@ class MlflowRegistry:
     def __init__(self, client: Any, run_id: str, uri: str) -> None:
         self._client, self._run_id, self._uri = client, run_id, uri
 
-    def register(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
-        """See ``ports.ModelRegistry``. A folder that is there already only gets the new scores and tags."""
+    def register(
+        self,
+        name: str,
+        model_dir: Path,
+        scores: Mapping[str, float],
+        tags: Mapping[str, str],
+        alias: str = _CHALLENGER,
+    ) -> str:
+        """See ``ports.ModelRegistry``. A folder that is there already only gets the new scores, tags and alias."""
+        version = self._registered(name, model_dir, scores, tags)
+        with mlflow_errors(self._uri):
+            if alias != _CHALLENGER or self.aliases(name).get(_CHAMPION) != version:
+                self._client.set_registered_model_alias(name, alias, version)
+        return version
+
+    def _registered(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
         digest = folder_digest(model_dir)
         described = {**tags, **{f"{_SCORE}{key}": repr(float(value)) for key, value in scores.items()}}
         with mlflow_errors(self._uri):
@@ -43,23 +59,40 @@ class MlflowRegistry:
 
     def champion(self, name: str) -> tuple[str, dict[str, float]] | None:
         """Version and scores of the champion, None if there is none or no such model."""
+        version = self.aliases(name).get(_CHAMPION)
+        if version is None:
+            return None
+        with mlflow_errors(self._uri):
+            tags = self._client.get_model_version(name, version).tags
+        return version, {k.removeprefix(_SCORE): float(v) for k, v in tags.items() if k.startswith(_SCORE)}
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """The version of each alias; empty where there is no such model."""
         from mlflow.exceptions import MlflowException
 
         with mlflow_errors(self._uri):
             try:
-                version = self._client.get_registered_model(name).aliases.get(_CHAMPION)
+                found = self._client.get_registered_model(name).aliases
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
-                return None
-            if version is None:
-                return None
-            tags = self._client.get_model_version(name, version).tags
-        return str(version), {k.removeprefix(_SCORE): float(v) for k, v in tags.items() if k.startswith(_SCORE)}
+                return {}
+        return {alias: str(version) for alias, version in found.items()}
 
     def promote(self, name: str, version: str) -> None:
+        """Give ``champion`` to a version; the one that had it becomes ``previous``. Raises ``UserError``."""
+        aliases = self.aliases(name)
+        old = aliases.get(_CHAMPION)
+        if old == version:
+            return
+        note = "the first champion: there was none to compare with" if old is None else f"follows version {old}"
         with mlflow_errors(self._uri):
+            self._client.set_model_version_tag(name, version, _PROMOTED, note)  # fails first for an unknown version
+            if old is not None:
+                self._client.set_registered_model_alias(name, _PREVIOUS, old)
             self._client.set_registered_model_alias(name, _CHAMPION, version)
+            if aliases.get(_CHALLENGER) == version:
+                self._client.delete_registered_model_alias(name, _CHALLENGER)
 
     def _ensure_model(self, name: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -86,6 +119,27 @@ def find_champion(name: str, uri: str) -> tuple[str, dict[str, float]] | None:
     """Version and scores of a model's champion, if there is one."""
     check_reachable(uri)
     return MlflowRegistry(connect(uri), "", uri).champion(name)
+
+
+def promote_version(uri: str, name: str, version: str = "") -> tuple[str, str | None]:
+    """Make a version (default: the challenger) champion; returns it and the champion before. Raises ``UserError``."""
+    return _promote(uri, name, version, _CHALLENGER, "give --version N")
+
+
+def roll_back(uri: str, name: str) -> tuple[str, str | None]:
+    """Make the previous champion champion again, as ``promote_version`` returns it: twice is back where it was."""
+    return _promote(uri, name, "", _PREVIOUS, "nothing has been promoted over another champion yet")
+
+
+def _promote(uri: str, name: str, version: str, alias: str, remedy: str) -> tuple[str, str | None]:
+    check_reachable(uri)
+    registry = MlflowRegistry(connect(uri), "", uri)
+    aliases = registry.aliases(name)
+    chosen = version or aliases.get(alias)
+    if chosen is None:
+        raise UserError(f"model {name} has no version with the alias {alias}: {remedy}")
+    registry.promote(name, chosen)
+    return chosen, aliases.get(_CHAMPION)
 
 
 def folder_digest(folder: Path) -> str:
