@@ -45,7 +45,7 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
 
 
 def _model(store: Store, registered: Manifest | None) -> str:
-    stays = "(the champion stays: it is better)"
+    stays = "(the champion stays: no gain over it was shown)"
     if registered is None:
         return f"not registered {stays}"
     told = json.loads(_fetched(store, registered, "registered.json").read_text())
