@@ -90,12 +90,12 @@ class _Components:
 
     def _component(self, name: str, stage: Callable, image: str) -> Callable[..., dsl.PipelineTask]:
         component = dsl.component(stage, base_image=image, install_kfp_package=False)
-        pod = self._cluster.pod(name) if self._cluster else None
+        cluster = self._cluster
 
         def task(**ports: object) -> dsl.PipelineTask:
             # KFP's own cache is off: run_stage knows what is complete (docs/decisions.md).
             made = component(**ports).set_caching_options(False)
-            return place(made, pod) if pod else made
+            return place(made, cluster.pod(name), image, cluster.kfp.service_account) if cluster else made
 
         return task
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from kfp import dsl, kubernetes
 
 from roomseg.cluster import Pod
+from roomseg.runtime.train_job import TRAIN_JOB
+from submission.train_job import train_job_spec
 
 SCRATCH = "/scratch"
 IMAGE_USER = 1000  # of the images; also their group
@@ -13,9 +17,16 @@ IMAGE_USER = 1000  # of the images; also their group
 # that would never be tried again.
 RETRY_FOR = "14d"
 
+# The pod that only makes and watches a TrainJob.
+WATCHER = {"cpu": "1", "memory": "4Gi", "gpus": 0, "shm": None, "node_selector": {}}
 
-def place(task: dsl.PipelineTask, pod: Pod) -> dsl.PipelineTask:
+
+def place(task: dsl.PipelineTask, pod: Pod, image: str, service_account: str | None) -> dsl.PipelineTask:
     """Resources, node, volumes, environment and retries of a task. The task's own result does not depend on them."""
+    if pod.nodes > 1:
+        spec = train_job_spec(pod, image, _variables(pod), service_account)
+        task.set_env_variable(TRAIN_JOB, json.dumps(spec))
+        pod = pod.model_copy(update=WATCHER)
     task.set_retry(pod.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration=RETRY_FOR)
     _resources(task, pod)
     _node(task, pod)
@@ -51,9 +62,13 @@ def _volumes(task: dsl.PipelineTask, pod: Pod) -> None:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=pod.shm)
 
 
-def _environment(task: dsl.PipelineTask, pod: Pod) -> None:
+def _variables(pod: Pod) -> dict[str, str]:
     caches = {"ROOMSEG_CACHE_DIR": SCRATCH, "NUMBA_CACHE_DIR": f"{SCRATCH}/numba", "TMPDIR": SCRATCH}
-    for name, value in {**caches, **pod.env}.items():
+    return {**caches, **pod.env}
+
+
+def _environment(task: dsl.PipelineTask, pod: Pod) -> None:
+    for name, value in _variables(pod).items():
         task.set_env_variable(name, value)
     for secret in pod.secrets:
         kubernetes.use_secret_as_env(task, secret.name, secret.env)

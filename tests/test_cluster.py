@@ -1,5 +1,6 @@
 """The cluster's file, and what becomes of it in the compiled pipeline."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_pods_in_the_compiled_pipeline(compiled):
     }
 
 
+def test_a_stage_on_several_nodes_is_a_small_pod_that_makes_a_train_job(tmp_path):
+    cluster = ClusterConfig(pods={"teacher": {"nodes": 4, "gpus": 8}})
+    path = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(build_pipeline(paper(), cluster, "s3://b/p", "http://mlflow", "run"), str(path))
+    container = next(yaml.safe_load_all(path.read_text()))["deploymentSpec"]["executors"]["exec-teacher"]["container"]
+    (told,) = (each["value"] for each in container["env"] if each["name"] == "ROOMSEG_TRAIN_JOB")
+    trainer = json.loads(told)["trainer"]
+    assert (trainer["numNodes"], trainer["image"]) == (4, cluster.images.train)
+    assert trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"] == "8"
+    assert "accelerator" not in container["resources"]
+
+
 def test_render_fans_out_with_a_cap(compiled):
     spec, _ = compiled
     (dag,) = (c["dag"] for name, c in spec["components"].items() if name.startswith("comp-exit-handler"))
@@ -117,6 +130,7 @@ def test_every_pod_is_tried_again_for_days_and_runs_as_nobody_special(profile):
         ("[pods.techer]\ngpus = 1", "pods.techer: expected all, render, render_part"),
         ("[pods.teacher]\nmemory = '32 GB'", "pods.teacher: memory: String should match pattern"),
         ("[pods.teacher", "is no valid TOML"),
+        ("[pods.render]\nnodes = 2", "pods.render.nodes: got 2; only teacher, pretrain, distill run on several"),
     ],
 )
 def test_a_file_with_a_mistake_is_refused_in_one_line(tmp_path, text, words):

@@ -32,6 +32,7 @@ from roomseg.errors import UsageError
 DEFAULT_FILE = Path("~/.config/roomseg.toml")
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]  # Kubernetes's: 500m, 8, 16Gi
 TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "gate", "register", "finish")
+TRAINING = ("teacher", "pretrain", "distill")  # may run on several nodes
 
 
 class KfpServer(Section):
@@ -79,6 +80,8 @@ class Pod(Section):
     cpu: Quantity = "4"
     memory: Quantity = "16Gi"
     gpus: Count = 0
+    nodes: Positive = 1  # of a training stage; several: a TrainJob of so many such pods
+    runtime: str = "torch-distributed"  # ClusterTrainingRuntime of the TrainJob
     gpu_resource: str = "nvidia.com/gpu"
     node_selector: dict[str, str] = Field({})
     tolerations: tuple[Toleration, ...] = ()
@@ -120,9 +123,11 @@ class ClusterConfig(Section):
             raise ValueError(f"pods.{min(unknown)}: expected all, {', '.join(TASKS)}")
         for task in TASKS:
             try:
-                self.pod(task)
+                pod = self.pod(task)
             except ValidationError as error:
                 raise ValueError(f"pods.{task}: {error_line(error)}") from None
+            if pod.nodes > 1 and task not in TRAINING:
+                raise ValueError(f"pods.{task}.nodes: got {pod.nodes}; only {', '.join(TRAINING)} run on several")
         return self
 
     def changed(self, said: dict[str, dict[str, str | None]]) -> ClusterConfig:

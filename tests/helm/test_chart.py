@@ -175,6 +175,10 @@ def test_rights_are_no_more_than_what_is_switched_on():
 
     assert groups({}) == {"", "argoproj.io"}
     assert groups({"rbac": {"trainJobs": True}}) == {"", "argoproj.io", "trainer.kubeflow.org"}
+    rules = named(render({"rbac": {"trainJobs": True}}), "Role", "roomseg-pipeline")["rules"]
+    verbs = [(rule["resources"], rule["verbs"]) for rule in rules]
+    assert (["trainjobs"], ["create", "get", "delete"]) in verbs
+    assert (["pods"], ["list"]) in verbs
 
 
 def test_the_database_is_for_mlflow_alone():

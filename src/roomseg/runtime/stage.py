@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -26,6 +27,7 @@ from roomseg.runtime.outside import fetch_outside, outside_digests
 from roomseg.runtime.progress import LineProgress, open_progress
 from roomseg.runtime.storage import Store, open_store
 from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, default_tracking_uri, open_tracking
+from roomseg.runtime.train_job import TRAIN_JOB, run_train_job, train_job
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def run_stage(
     """
     job = _open_job(stage, section, store, inputs, shard=None)
     manifest = _completed(job)
-    if manifest is None and (size := team_size(section, job.say)) > 1:
+    if manifest is None and TRAIN_JOB in os.environ:
+        manifest = _run_on_nodes(job, run_id, tracking_uri)
+    elif manifest is None and (size := team_size(section, job.say)) > 1:
         texts = {name: manifest.to_json() for name, manifest in inputs.items()}
         manifest = _run_in_team(
             job, TeamJob(stage, section.model_dump_json(), store, texts, run_id, tracking_uri), size
@@ -122,6 +126,16 @@ def _open_job(
         parents={name: manifest.as_parent() for name, manifest in inputs.items()},
     )
     return _Job(section, origin, opened, inputs, open_progress(), shard)
+
+
+def read_inputs(stage: str, fingerprints: Mapping[str, str], store: str) -> dict[str, Manifest]:
+    """The complete artifacts of these names and fingerprints; raises ``UserError``."""
+    makers, opened = {**STAGES[stage].inputs, **STAGES[stage].optional}, open_store(store)
+    found = {name: read_manifest(opened, makers[name], mark) for name, mark in fingerprints.items()}
+    missing = [name for name, manifest in found.items() if manifest is None]
+    if missing:
+        raise UserError(f"{stage}: the input {missing[0]} is not in {opened.url}; run the stage that makes it again")
+    return {name: manifest for name, manifest in found.items() if manifest is not None}
 
 
 def _completed(job: _Job) -> Manifest | None:
@@ -231,6 +245,16 @@ def _run_in_team(job: _Job, team_job: TeamJob, size: int) -> Manifest | None:
         if not job.is_complete:
             raise
     return read_manifest(job.store, job.origin.stage, job.origin.fingerprint)
+
+
+def _run_on_nodes(job: _Job, run_id: str, tracking_uri: str | None) -> Manifest | None:
+    """The nodes read the inputs' manifests from the store: they would be too long for an environment variable."""
+    origin = job.origin
+    marks = {name: manifest.fingerprint for name, manifest in job.inputs.items()}
+    team_job = TeamJob(origin.stage, job.section.model_dump_json(), job.store.url, marks, run_id, tracking_uri)
+    spec = json.loads(os.environ[TRAIN_JOB])
+    run_train_job(train_job(origin.stage, origin.fingerprint, spec, json.dumps(asdict(team_job))), job.say)
+    return read_manifest(job.store, origin.stage, origin.fingerprint)
 
 
 def _run_alone(job: _Job, uri: str, run_id: str) -> Manifest | None:

@@ -1,10 +1,14 @@
-"""One process of a team, as ``torchrun`` starts it: ``python -m roomseg.runtime.team_member FOLDER``."""
+"""One process of a team, as ``torchrun`` starts it: ``python -m roomseg.runtime.team_member [FOLDER]``.
+
+With a folder the team is of one machine; without, it is a TrainJob's, whose nodes have their job in the environment.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +19,8 @@ from roomseg.config import parse_section
 from roomseg.errors import UserError
 from roomseg.runtime.distributed import TeamJob, die_with_parent, tell_error
 from roomseg.runtime.manifest import Manifest
-from roomseg.runtime.stage import assist_stage, run_stage
+from roomseg.runtime.stage import assist_stage, read_inputs, run_stage
+from roomseg.runtime.train_job import TEAM_JOB
 
 PATIENCE = timedelta(days=2)  # the others wait while the first one validates; torchrun notices who dies
 
@@ -24,6 +29,7 @@ def main(folder: Path) -> int:
     die_with_parent()
     job = TeamJob(**json.loads((folder / "job.json").read_text()))
     rank = int(os.environ["RANK"])
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     _join()
     try:
         _take_part(job, rank)
@@ -34,8 +40,33 @@ def main(folder: Path) -> int:
     return 0
 
 
+def main_of_node() -> int:
+    """The same for a node of a TrainJob: its error is the last that it prints."""
+    die_with_parent()
+    job = TeamJob(**json.loads(os.environ[TEAM_JOB]))
+    _join()
+    try:
+        _check_share(job)
+        manifests = read_inputs(job.stage, job.inputs, job.store)
+        _take_part(
+            replace(job, inputs={name: each.to_json() for name, each in manifests.items()}), distributed.get_rank()
+        )
+    except UserError as error:
+        print(f"roomseg {job.stage}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    distributed.destroy_process_group()
+    return 0
+
+
+def _check_share(job: TeamJob) -> None:
+    batches, size = getattr(parse_section(job.stage, job.section), "accumulate", 1), distributed.get_world_size()
+    if batches % size:
+        raise UserError(
+            f"{job.stage}.accumulate is {batches}; expected a multiple of the {size} processes of the nodes"
+        )
+
+
 def _join() -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -52,4 +83,4 @@ def _take_part(job: TeamJob, rank: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1])) if len(sys.argv) > 1 else main_of_node())

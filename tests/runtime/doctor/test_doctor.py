@@ -15,7 +15,7 @@ from roomseg.cluster import Images, KfpServer
 from roomseg.errors import UserError
 from roomseg.runtime.doctor import kubeflow, machine, registry, services
 from roomseg.runtime.doctor.lines import Line, run_checks
-from tests.runtime.doctor.answers import Answers
+from tests.answers import Answers
 
 DIGEST = "sha256:" + "ab" * 32
 
