@@ -23,6 +23,7 @@ from components.teacher import teacher as teacher_stage
 from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
 from roomseg.config import SECTIONS, PipelineConfig, override
 from roomseg.errors import UsageError, UserError
+from roomseg.estimate import describe as describe_plan
 from roomseg.profiles import profile as profile_of
 from submission.client import Kfp
 from submission.plan import describe_submission
@@ -194,6 +195,9 @@ def main(
         Path | None, typer.Option("--compile", metavar="FILE", help="Write the KFP package, such as pipeline.yaml.")
     ] = None,
     submit_: Annotated[bool, typer.Option("--submit", help="Start a run on a KFP cluster (needs --host).")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what a run would take: hours, storage, requests; what is known.")
+    ] = False,
     profile: Annotated[
         str, typer.Option(help="demo: minutes on two cores. paper: every number of the paper.")
     ] = "demo",
@@ -241,14 +245,16 @@ def main(
 ) -> None:
     """Render rooms, train a 2D teacher and a 3D student, distill, evaluate, register.
 
-    Give one of --local, --compile FILE and --submit. The same command again continues where it was: what is finished is
-    not run again.
+    Give one of --local, --compile FILE, --submit and --plan. The same command again continues where it
+    was: what is finished is not run again.
     """
-    if sum([local, compile_ is not None, submit_]) != 1:
-        raise UsageError("give one of --local, --compile FILE and --submit (see --help)")
+    if sum([local, compile_ is not None, submit_, plan]) != 1:
+        raise UsageError("give one of --local, --compile FILE, --submit and --plan (see --help)")
     config = override(profile_of(profile), settings or [])
     if local:
         return run_local(config, store, tracking_uri, verbose)
+    if plan:
+        return typer.echo(describe_plan(config, read_cluster(cluster_file)))
     said = {
         "kfp": {
             "host": host,

@@ -16,12 +16,12 @@ from roomseg.commands.doctor import doctor
 from roomseg.commands.export import export, import_
 from roomseg.commands.predict import predict
 from roomseg.commands.promote import promote, rollback
+from roomseg.commands.runs import runs, status
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
 from roomseg.profiles import profile as profile_of
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     help="Indoor 3D semantic segmentation by 2D-to-3D panoramic distillation. Each command runs one stage of the "
@@ -139,6 +139,8 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(store_commands.app, name="store")
 app.command()(predict)
 app.command()(doctor)
+app.command()(runs)
+app.command()(status)
 app.command()(export)
 app.command("import")(import_)
 app.command()(promote)

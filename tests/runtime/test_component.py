@@ -11,6 +11,8 @@ from roomseg.profiles import demo
 from roomseg.runtime import component
 from roomseg.runtime.file_table import FileEntry
 from roomseg.runtime.manifest import Manifest
+from roomseg.runtime.run_record import note_stage
+from roomseg.runtime.storage import open_store
 
 
 def manifest() -> Manifest:
@@ -48,6 +50,7 @@ def test_manifests_go_in_and_out(ports, monkeypatch, tmp_path):
 
     def fake(stage, section, **rest):
         given.update(rest, stage=stage, section=section)
+        note_stage(open_store(rest["store"]), rest["run_id"], manifest())
         return manifest()
 
     monkeypatch.setattr(component, "run_stage", fake)

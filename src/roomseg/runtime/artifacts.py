@@ -39,7 +39,7 @@ class AttemptClock:
 
     def __init__(self, store: Store, folder: str, now: Callable[[], float] = time.monotonic) -> None:
         self._store, self._now = store, now
-        earlier = [_seconds_in(store.get_bytes(key)) for key in store.list(f"{folder}/attempts/")]
+        earlier = [seconds_in(store.get_bytes(key)) for key in store.list(f"{folder}/attempts/")]
         self._earlier_s = sum(earlier)
         self.attempts = len(earlier) + 1
         self._key = f"{folder}/attempts/{uuid.uuid4().hex}.json"
@@ -60,7 +60,7 @@ class AttemptClock:
         self._store.put_bytes(self._key, json.dumps({"seconds": self._now() - self._start}).encode())
 
 
-def _seconds_in(text: bytes) -> float:
+def seconds_in(text: bytes) -> float:
     try:
         return float(json.loads(text)["seconds"])
     except (ValueError, KeyError, TypeError):

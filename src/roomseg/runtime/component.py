@@ -14,7 +14,7 @@ from roomseg.config import RegisterConfig, parse_section, parse_shard
 from roomseg.errors import UserError
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest, manifest_key
-from roomseg.runtime.run_record import note_stage, summarise_run
+from roomseg.runtime.run_record import summarise_run
 from roomseg.runtime.stage import run_shard, run_stage
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking import default_tracking_uri, find_champion
@@ -62,7 +62,6 @@ def run_component(
             run_id=run_id,
             tracking_uri=tracking_uri or None,
         )
-        note_stage(open_store(store), run_id, manifest)
     _write(Path(output), manifest.to_json())
     _write(Path(metrics.path), "{}")  # KFP takes an output without a file for a missing one
     for name, value in manifest.scores.items():

@@ -134,6 +134,15 @@ def take(store: Store, key: str, ttl_s: float = TTL_S) -> tuple[Lease | None, st
     return (None, "another process") if version is None else (Lease(store, key, record, version), "")
 
 
+def holder(store: Store, key: str) -> str | None:
+    """Who holds a lease, for people; None if it is free."""
+    try:
+        record = _Record.from_json(store.get_bytes(key))
+        return None if _is_free(store, key, record) else record.where
+    except MissingKey:
+        return None
+
+
 def _is_free(store: Store, key: str, record: _Record) -> bool:
     return record.token == "" or _is_dead(record.process) or store.age_s(key) > record.ttl_s
 

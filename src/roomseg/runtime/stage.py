@@ -25,6 +25,7 @@ from roomseg.runtime.lease import Lease, leased
 from roomseg.runtime.manifest import Manifest, Origin, manifest_key, read_manifest
 from roomseg.runtime.outside import fetch_outside, outside_digests
 from roomseg.runtime.progress import LineProgress, open_progress
+from roomseg.runtime.run_record import note_stage
 from roomseg.runtime.storage import Store, open_store
 from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, default_tracking_uri, open_tracking
 from roomseg.runtime.train_job import TRAIN_JOB, run_train_job, train_job
@@ -79,6 +80,7 @@ def run_stage(
     elif manifest is None:
         manifest = _run_alone(job, _tracking_uri(tracking_uri, store), run_id)
     assert manifest is not None, f"{stage} returned no scores"
+    note_stage(job.store, run_id, manifest)
     _send_what_is_left(job, [*inputs.values(), manifest], tracking_uri, run_id)
     return manifest
 

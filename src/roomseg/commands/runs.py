@@ -1,0 +1,70 @@
+"""``roomseg runs`` and ``roomseg status``: what a store knows of runs that were and of stages that are not complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Where = Annotated[str, typer.Option("--store", help="A folder or s3://BUCKET/PREFIX.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
+    """List the runs of a store: each stage that ended well, with its scores, duration and manifest."""
+    from roomseg.runtime.history import past_stages
+    from roomseg.runtime.run_record import SHOWN
+    from roomseg.runtime.storage import open_store
+
+    opened = open_store(store)
+    notes = list(past_stages(opened))
+    if as_json:
+        return typer.echo(json.dumps(notes, indent=1))
+    rows = [
+        (
+            note["run"],
+            note["stage"],
+            f"{note['seconds']:.0f} s",
+            str(note["attempts"]),
+            ", ".join(f"{k} {v:.3f}" for k, v in note["scores"].items() if v is not None and k.endswith(SHOWN)),
+            note["manifest"],
+        )
+        for note in notes
+    ]
+    return _print(("run", "stage", "took", "attempts", "scores", f"where in {opened.url}"), rows, "no runs yet")
+
+
+def status(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
+    """Show the stages that were begun and are not complete: who is at them, and how far they are."""
+    from roomseg.runtime.history import open_stages
+    from roomseg.runtime.storage import open_store
+
+    stages = list(open_stages(open_store(store)))
+    if as_json:
+        return typer.echo(json.dumps([asdict(stage) for stage in stages], indent=1))
+    rows = [
+        (
+            stage.stage,
+            stage.fingerprint[:12],
+            ", ".join(stage.holders) or "interrupted",
+            "-" if stage.step is None else f"step {stage.step:,}",
+            f"{stage.files:,}",
+            f"{stage.seconds:.0f} s",
+            "-" if stage.silent_s is None else f"{stage.silent_s:.0f} s ago",
+        )
+        for stage in stages
+    ]
+    names = ("stage", "fingerprint", "running", "checkpoint", "files", "worked", "last heard of")
+    return _print(names, rows, "nothing is open: all stages that were begun are complete")
+
+
+def _print(names: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
+    table = Table(*names, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table if rows else nothing, highlight=False, soft_wrap=not rows)
