@@ -157,6 +157,7 @@ class PretrainConfig(Section):
     drop_path: Fraction = 0.2
     void_weight: float = Field(1.0, gt=0, le=1)  # weight of void voxels in the cross entropy
     precision: Precision = "fp32"
+    compile: bool = False  # torch.compile, for each size of volume anew
     validate_every_epochs: Positive
     seed: int = Field(0, ge=0)
 
@@ -192,6 +193,7 @@ class DistillConfig(Section):
     drop_path: Fraction = 0.2
     void_weight: float = Field(1.0, gt=0, le=1)
     precision: Precision = "fp32"
+    compile: bool = False  # torch.compile, for each size of volume anew: for rooms of few sizes
     max_voxels: Positive | None = None  # larger rooms are trained on in windows; null: as the free memory allows
     on_bad_view: Literal["skip", "stop"] = "skip"  # what to do with panoramas that cannot be learnt from
     min_hit_rate: float = Field(0.5, ge=0, le=1)  # of a panorama's rays

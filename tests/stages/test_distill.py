@@ -16,6 +16,7 @@ from roomseg.data.dataset import open_rooms
 from roomseg.data.rooms import Panorama, Room
 from roomseg.errors import UsageError, UserError
 from roomseg.metrics import all_scores
+from roomseg.models.student import Student
 from roomseg.stages.distillation import views
 from roomseg.stages.distillation.judging import examine
 from roomseg.stages.networks import load_student, network_confusions
@@ -115,6 +116,14 @@ def test_all_switches_at_once_and_bit_by_bit_again(small: Bench) -> None:
     assert {"ce", "kd", "band_ce", "lovasz", "feature"} <= figures.keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert load_student_names(small) == set(states[0])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_switch_compiles_the_student(small: Bench, monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
+    calls: list[Student] = []
+    monkeypatch.setattr(Student, "compile", lambda student: calls.append(student))
+    small.distill(f"compile={str(compiled).lower()}", "ema_decay=0.5", "iterations=1")
+    assert len(calls) == compiled
 
 
 def load_student_names(small: Bench) -> set[str]:

@@ -76,7 +76,10 @@ def start_student(config: DistillConfig, ctx: StageContext, views: RoomViews, fi
     student = load_student(ctx.inputs["pretrained"], config.drop_path)
     features = views.read(first.place, first.views[0]).features
     width = None if features is None else len(features)
-    return DistilledStudent(student, width, config.ema_decay, config.seed).to(training_device())
+    model = DistilledStudent(student, width, config.ema_decay, config.seed).to(training_device())
+    if config.compile:
+        model.student.compile()
+    return model
 
 
 def check_classes(rooms: RoomSet, teacher: TeacherCard, student: NetworkCard) -> None:

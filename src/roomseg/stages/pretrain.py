@@ -27,6 +27,8 @@ def run(config: PretrainConfig, ctx: StageContext) -> dict[str, float]:
     train, val = open_rooms(ctx.inputs["rooms"], "train"), open_rooms(ctx.inputs["rooms"], "val")
     card = card_of(config.network, config.skip, train[0])
     model = build_from_card(card, config.drop_path, config.seed).to(training_device())
+    if config.compile:
+        model.compile()
     task = PretrainTask(model, train, val, config)
     result = fit(
         task,
