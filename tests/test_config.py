@@ -85,3 +85,10 @@ def test_run_id_names_profile_and_values():
     assert demo().run_id == demo().run_id
     assert demo().run_id.startswith("demo-")
     assert override(demo(), ["teacher.seed=1"]).run_id != demo().run_id
+
+
+def test_baselines_are_not_compiled():
+    with pytest.raises(UsageError, match="compile is for the student; unet3d runs as it is"):
+        override(paper(), ["pretrain.compile=true", "pretrain.network=unet3d"])
+    compiled = override(paper(), ["pretrain.compile=true"]).pretrain
+    assert (compiled.compile, compiled.for_baseline("unet3d").compile) == (True, False)

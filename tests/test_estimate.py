@@ -12,7 +12,7 @@ from roomseg.profiles import demo, paper
 
 def test_paper_render_by_hand() -> None:
     render, teacher, *_ = estimate(paper(), ClusterConfig())
-    assert render.hours == pytest.approx(5917 * 5.8 / 3600 / 64)  # 8 pods of 8 cores
+    assert render.hours == pytest.approx(5917 * 4.5 / 3600 / 64)  # 8 pods of 8 cores
     assert render.gigabytes == pytest.approx(6.86372)
     assert render.requests == 740 * 4 + 4  # shards of 8 rooms
     assert render.extrapolated == 1  # two cores were measured
@@ -24,7 +24,7 @@ def test_paper_render_by_hand() -> None:
 
 def test_other_frames_are_extrapolated() -> None:
     render = estimate(demo(), ClusterConfig())[0]
-    assert render.hours == pytest.approx(40 * 5.8 * (80 * 320 * 240) / (424 * 640 * 480) / 3600 / 64)
+    assert render.hours == pytest.approx(40 * 4.5 * (80 * 320 * 240) / (424 * 640 * 480) / 3600 / 64)
     assert render.extrapolated == 1
 
 
@@ -42,4 +42,4 @@ def test_what_cannot_hold_it_is_said() -> None:
 
 def test_quantities_and_table() -> None:
     assert [quantity(text) for text in ("500m", "8", "16Gi", "1.5G")] == [0.5, 8, 16 * 2**30, 1.5e9]
-    assert "5.8 core-seconds a room of 424 frames" in describe(paper(), ClusterConfig())
+    assert "4.5 core-seconds a room of 424 frames" in describe(paper(), ClusterConfig())

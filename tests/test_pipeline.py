@@ -79,7 +79,7 @@ def test_compile_writes_the_package(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "give one of --local, --compile FILE and --submit"),
+        ([], 2, "give one of --local, --compile FILE, --submit and --plan"),
         (["--local", "--profile", "nope"], 2, "unknown profile 'nope'; there are demo and paper"),
         (["--local", "--set", "teacher.epoch=3"], 2, "did you mean 'epochs'?"),
         (["--compile", "x.txt"], 2, "expected a file that ends in .yaml"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -165,12 +165,14 @@ class PretrainConfig(Section):
     def _block_fits(self) -> Self:
         if self.network == "vtunet" and self.block_voxels != VTUNET_BLOCK:
             raise ValueError(f"block_voxels is {self.block_voxels}; vtunet takes blocks of {VTUNET_BLOCK} only")
+        if self.compile and self.network not in get_args(StudentVariant):
+            raise ValueError(f"compile is for the student; {self.network} runs as it is")
         return self
 
     def for_baseline(self, name: BaselineName) -> PretrainConfig:
         """The same training for a baseline."""
         block = VTUNET_BLOCK if name == "vtunet" else self.block_voxels
-        return self.model_copy(update={"network": name, "skip": True, "block_voxels": block})
+        return self.model_copy(update={"network": name, "skip": True, "block_voxels": block, "compile": False})
 
 
 class DistillConfig(Section):

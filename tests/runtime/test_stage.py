@@ -94,6 +94,13 @@ def test_a_stage_runs_once_and_the_next_reads_it(
     assert [path for path in work.rglob("*") if path.is_file()] == []
 
 
+def test_it_is_noted_what_a_run_came_to(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path) -> None:
+    rooms = run("render", str(tmp_path / "store"), mlflow_uri)
+    (note,) = (tmp_path / "store/runs/run-1/stages").iterdir()
+    told = json.loads(note.read_text())
+    assert (told["stage"], told["digest"], told["scores"]) == ("render", rooms.digest, {"start": 0.0})
+
+
 def test_a_failed_attempt_is_continued(stages: Stages, store_url: str, mlflow_uri: str, work: Path) -> None:
     stages.fail = {"render"}
     with pytest.raises(UserError, match="it failed: mend it"):
