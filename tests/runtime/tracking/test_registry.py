@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import mlflow
 import mlflow.pyfunc
 import numpy as np
 import pytest
@@ -13,7 +15,15 @@ from roomseg.errors import UserError
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.student import build_student
 from roomseg.runtime.storage import DirectoryStore
-from roomseg.runtime.tracking import Journal, MlflowRegistry, StageRun, open_tracking, promote_version, roll_back
+from roomseg.runtime.tracking import (
+    Journal,
+    MlflowRegistry,
+    StageRun,
+    download_model,
+    open_tracking,
+    promote_version,
+    roll_back,
+)
 from roomseg.runtime.tracking.registry import folder_digest
 
 
@@ -58,6 +68,21 @@ def test_register_promote_and_predict(
     expected = build_student("T", seed=1).eval().predict(torch.from_numpy(volume)[None])[0].numpy()
     assert labels.shape == expected.shape == (40, 64, 33)
     assert (labels == expected).mean() > 0.999
+
+
+def test_a_download_leaves_the_server_of_the_process_alone(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:
+    registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
+    folder = model_dir(tmp_path / "model", seed=1)
+    version = registry.register("roomseg", folder, {}, {}, alias="published")
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri(), os.environ.get("MLFLOW_TRACKING_URI")
+    for number, uri in enumerate((f"models:/roomseg/{version}", "models:/roomseg@published")):
+        found = download_model(uri, mlflow_uri, tmp_path / str(number))
+        assert found is not None
+        assert folder_digest(found) == folder_digest(folder)
+    assert download_model("models:/roomseg@nobody", mlflow_uri, tmp_path / "none", missing_ok=True) is None
+    with pytest.raises(UserError, match="'models:/roomseg', expected models:/NAME@ALIAS or models:/NAME/VERSION"):
+        download_model("models:/roomseg", mlflow_uri, tmp_path / "none")
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri(), os.environ.get("MLFLOW_TRACKING_URI")) == before
 
 
 def test_the_same_folder_again_is_the_same_version(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:
