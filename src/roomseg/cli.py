@@ -16,6 +16,7 @@ from roomseg.commands.doctor import doctor
 from roomseg.commands.export import export, import_
 from roomseg.commands.predict import predict
 from roomseg.commands.promote import promote, rollback
+from roomseg.commands.report import report
 from roomseg.commands.runs import runs, status
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
@@ -138,6 +139,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 app.add_typer(store_commands.app, name="store")
 app.command()(predict)
+app.command()(report)
 app.command()(doctor)
 app.command()(runs)
 app.command()(status)

@@ -213,7 +213,7 @@ class EvaluateConfig(Section):
     average_symmetries: bool = False  # students: mean over quarter turns and mirror images, at eight times the cost
     baselines: tuple[BaselineName, ...] = ()  # each trained like the student, and compared in the same report
     bootstrap_samples: Positive = 1000
-    pictured_rooms: Positive = 4
+    pictured_rooms: Positive = 10  # of the best, and as many of the worst
     seed: int = Field(0, ge=0)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from roomseg.data.rooms import TSDF_STEPS
 from roomseg.labels import PANOROOMS3D, VOID
-from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture, RoomScore
 
+HOSTILE = '<script>alert("1")</script>'
 VOXEL_M, TRUNCATION_VOXELS, MARGIN_VOXELS = 0.04, 5, 10
 
 
@@ -92,9 +94,24 @@ def synthetic_panorama(room_id: str) -> PanoramaPicture:
     return PanoramaPicture(room_id, rgb, wall, teacher, np.where(hit, wall, 0).astype(np.uint8), hit)
 
 
+def synthetic_scores(
+    name: str,
+    miou: float,
+    interval: tuple[float, float],
+    published: float,
+    macc: float,
+    aacc: float,
+    per_class: Sequence[float | None],
+    parameters: int | None,
+) -> ModelScores:
+    around = (published - 0.03, published + 0.03)
+    timed = None if parameters is None else 1.25
+    figures = (miou, interval, published, around, macc, macc + 0.1, aacc, aacc + 0.1)
+    return ModelScores(name, *figures, per_class, parameters, timed)
+
+
 def synthetic_content() -> ReportContent:
-    hostile = '<script>alert("1")</script>'
-    room = synthetic_room(hostile)
+    room = synthetic_room(HOSTILE)
     confusion = np.zeros((len(PANOROOMS3D), len(PANOROOMS3D)), np.int64)
     np.add.at(confusion, (room.truth.ravel(), room.prediction.ravel()), 1)
     classes: list[float | None] = [
@@ -108,13 +125,18 @@ def synthetic_content() -> ReportContent:
         facts=[("profile", "demo"), ("digest", "9f86d081884c7d65")],
         teacher_2d={"miou": 0.447, "macc": 0.552},
         models=[
-            ModelScores("constant", 0.021, (0.018, 0.025), 0.31, 0.05, 0.42, before),
-            ModelScores("pretrained student", 0.385, (0.352, 0.421), 0.402, 0.513, 0.771, before),
-            ModelScores("distilled student", 0.412, (0.377, 0.448), 0.431, 0.538, 0.794, classes),
+            synthetic_scores("constant", 0.021, (0.018, 0.025), 0.31, 0.05, 0.42, before, None),
+            synthetic_scores("pretrained student", 0.385, (0.352, 0.421), 0.402, 0.513, 0.771, before, 375_036),
+            synthetic_scores("distilled student", 0.412, (0.377, 0.448), 0.431, 0.538, 0.794, classes, 375_036),
         ],
         confusion=confusion,
-        rooms=[room],
-        panoramas=[synthetic_panorama(hostile)],
+        device="2 CPU threads",
+        rooms=[replace(room, group="The best", view="views/room-1.html"), replace(room, group="The worst")],
+        room_scores=[
+            RoomScore("room-1", "bedroom", (4.0, 5.0, 2.6), 0.4321, 0.45, 0.4),
+            RoomScore(HOSTILE, "living_room", (6.1, 5.0, 2.6), 0.8, 0.7, None),
+        ],
+        panoramas=[synthetic_panorama(HOSTILE)],
         curves=[
             Curve("pretrained", [{"step": n, "loss": 3.0 / n, "lr": 1e-3} for n in range(1, 500)]),
             Curve("distilled", [{"step": 1, "loss": float("nan")}, {"step": 50, "val_miou": 0.4}]),

@@ -16,10 +16,12 @@ from roomseg.labels import PANOROOMS3D
 from roomseg.report.content import ReportContent
 from roomseg.report.page import page, write_report
 from roomseg.report.pictures import HERO_BYTES, HERO_WIDTH, colorize, hero_picture, panorama_views
-from tests.report.synthetic import synthetic_content, synthetic_panorama
+from roomseg.report.tables import MOST_ROOMS, room_scores
+from tests.report.synthetic import HOSTILE, synthetic_content, synthetic_panorama
 
 VOID_TAGS = {"meta", "img", "br"}
-SECTIONS = ["scores", "rooms", "panoramas", "classes", "confusion", "training", "timings", "facts", "credits"]
+SECTIONS = ["scores", "paper", "rooms", "every-room", "panoramas", "classes", "confusion", "training", "timings"]
+SECTIONS += ["facts", "credits"]
 
 
 class Outline(HTMLParser):
@@ -85,15 +87,40 @@ def test_has_every_section_in_order(outline: Outline) -> None:
 
 def test_needs_nothing_from_outside(html: str, outline: Outline) -> None:
     assert outline.tags.isdisjoint({"script", "link", "iframe", "object", "base", "form"})
-    assert all(link.startswith("data:image/") for link in outline.links)
+    assert [link for link in outline.links if not link.startswith("data:image/")] == ["views/room-1.html"]
     assert not re.search(r"https?:|url\(|@import", html)
 
 
 def test_table_has_the_given_scores(outline: Outline) -> None:
     rows = {row[0]: row[1:] for row in outline.rows if row}
-    assert rows["constant"] == ["2.1", "1.8 to 2.5", "", "31.0", "5.0", "42.0"]
-    assert rows["distilled student"] == ["41.2", "37.7 to 44.8", "", "43.1", "53.8", "79.4"]
-    assert rows["teacher 2D, pixels of panoramas"] == ["44.7", "", "", "\N{EN DASH}", "55.2", "\N{EN DASH}"]
+    dash = "\N{EN DASH}"
+    assert rows["constant"] == ["2.1", "1.8 to 2.5", "", "31.0", "28.0 to 34.0", "5.0", "42.0", dash, dash]
+    distilled = ["41.2", "37.7 to 44.8", "", "43.1", "40.1 to 46.1", "53.8", "79.4", "375,036", "1.25"]
+    assert distilled in [row[1:] for row in outline.rows if row and row[0] == "distilled student"]
+    assert rows["teacher 2D, pixels of panoramas"] == ["44.7", "", "", dash, "", "55.2", dash, "", ""]
+
+
+def test_tables_of_the_paper_are_in_the_published_definitions(outline: Outline) -> None:
+    assert ["distilled student", "0.38M", "43.10", "63.80", "89.40"] in outline.rows
+    assert ["mIoU \N{UPWARDS ARROW}", "40.20", "43.10", "+2.9"] in outline.rows
+
+
+def test_every_room_has_a_line_the_best_first(content: ReportContent, outline: Outline) -> None:
+    places = [outline.rows.index(row) for row in outline.rows if row and row[0] in ("room-1", HOSTILE)]
+    assert [outline.rows[place] for place in places] == [
+        [
+            HOSTILE,
+            "living room",
+            "6.1 \N{MULTIPLICATION SIGN} 5.0 \N{MULTIPLICATION SIGN} 2.6",
+            "80.0",
+            "\N{EN DASH}",
+            "70.0",
+        ],
+        ["room-1", "bedroom", "4.0 \N{MULTIPLICATION SIGN} 5.0 \N{MULTIPLICATION SIGN} 2.6", "43.2", "+3.2", "45.0"],
+    ]
+    many = [replace(content.room_scores[0], miou=n / 1000) for n in range(MOST_ROOMS + 5)]
+    assert "5 rooms of the middle are left out" in (short := room_scores(many))
+    assert short.count("<tr><td>") == MOST_ROOMS
 
 
 def test_headline_says_gain_over_the_model_before(outline: Outline) -> None:
@@ -140,8 +167,8 @@ def test_page_is_light_and_whole(html: str, content: ReportContent, tmp_path: Pa
 
 
 def test_page_without_pictures_curves_and_credits_has_no_empty_sections(content: ReportContent) -> None:
-    bare = replace(content, rooms=(), panoramas=(), curves=(), timings=(), facts=(), credits=())
-    assert [name for name in Outline(page(bare)).ids if name in SECTIONS] == ["scores", "classes", "confusion"]
+    bare = replace(content, rooms=(), room_scores=(), panoramas=(), curves=(), timings=(), facts=(), credits=())
+    assert [name for name in Outline(page(bare)).ids if name in SECTIONS] == ["scores", "paper", "classes", "confusion"]
 
 
 def test_panorama_views_by_hand() -> None:

@@ -22,6 +22,20 @@ class RoomPicture:
     prediction: np.ndarray  # (X, Y, Z) uint8 class ids
     voxel_m: float
     miou: float
+    group: str = ""  # a heading above the first room of each group
+    view: str = ""  # a file beside the page with the room in 3D
+
+
+@dataclass(frozen=True)
+class RoomScore:
+    """A line of the table of all test rooms; scores of the last model, and of the one before it."""
+
+    room_id: str
+    room_type: str
+    size_m: tuple[float, float, float]
+    miou: float
+    miou_published: float
+    before: float | None  # mIoU of the model before
 
 
 @dataclass(frozen=True)
@@ -44,9 +58,14 @@ class ModelScores:
     miou: float
     miou_interval: tuple[float, float]  # 95 % bootstrap over rooms
     miou_published: float
+    miou_published_interval: tuple[float, float]
     macc: float
+    macc_published: float
     aacc: float
+    aacc_published: float
     per_class_iou: Sequence[float | None]  # by class id; None where the class does not occur
+    parameters: int | None = None  # None: no network
+    seconds_per_room: float | None = None  # median, on ``ReportContent.device``
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,9 @@ class ReportContent:
     teacher_2d: Mapping[str, float]  # miou, miou_published, macc, aacc on panoramas; any may be missing
     models: Sequence[ModelScores]
     confusion: np.ndarray  # (K, K) int64 of the last model; rows are the truth, columns the prediction
+    device: str = ""  # that the seconds were measured on, in words
     rooms: Sequence[RoomPicture] = field(default=())
+    room_scores: Sequence[RoomScore] = field(default=())
     panoramas: Sequence[PanoramaPicture] = field(default=())
     curves: Sequence[Curve] = field(default=())
     timings: Sequence[tuple[str, float]] = field(default=())  # stage, seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roomseg.report import sections
+from roomseg.report import sections, tables
 from roomseg.report.content import ReportContent
 from roomseg.report.style import STYLE
 from roomseg.report.text import escaped
@@ -19,8 +19,10 @@ def page(content: ReportContent) -> str:
     """The whole HTML text."""
     parts = (
         sections.heading(content),
-        sections.scores(content),
+        tables.scores(content),
+        tables.as_published(content),
         sections.rooms(content),
+        tables.room_scores(content.room_scores),
         sections.panoramas(content),
         sections.classes(content),
         sections.confusion(content),

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from roomseg.labels import VOID, LabelSet
-from roomseg.report.charts import class_bars, confusion_chart, duration_bars, interval_mark, line_chart
-from roomseg.report.content import Curve, ModelScores, PanoramaPicture, ReportContent, RoomPicture
+from roomseg.report.charts import class_bars, confusion_chart, duration_bars, line_chart
+from roomseg.report.content import Curve, PanoramaPicture, ReportContent, RoomPicture
 from roomseg.report.pictures import flat_bytes, panorama_views, photo_bytes, resized, room_views
-from roomseg.report.text import class_name, escaped, image, percent, signed_points
+from roomseg.report.text import class_name, escaped, image, percent, section, signed_points
 
 ROOM_SIZE = (440, 520)  # pixels, height and width: twice what a column of the page shows
 PANORAMA_WIDTH = 768
-TERMS = {
-    "mIoU": """One confusion matrix over all test rooms: the mean IoU of the classes, void aside, that occur in it,
-        on voxels whose true label is not void.""",
-    "mIoU, published definition": """Room by room, the mean IoU of the classes present in it, void included, over all
-        voxels; rooms count by their volume, as in the published evaluation. Empty space is a class here.""",
-    "95 % interval": """Bootstrap: the rooms of the test split drawn again with replacement. It belongs to the first
-        mIoU.""",
-    "mAcc and aAcc": """Mean recall of the classes, and the share of all voxels that are right; true void left out.""",
-}
+VIEWS_NOTE = """ Each room's 3D view is a file beside this page; in a frame that shows this page alone, as in Kubeflow's
+    UI, the links lead nowhere: <code>roomseg report -o FOLDER</code> fetches page and views."""
 
 
 def heading(content: ReportContent) -> str:
@@ -48,50 +41,27 @@ def heading(content: ReportContent) -> str:
     )
 
 
-def scores(content: ReportContent) -> str:
-    end = max(0.01, *(max(m.miou, m.miou_interval[1]) for m in content.models)) * 1.04
-    rows = "".join(_score_row(m, end, m is content.models[-1]) for m in content.models)
-    terms = "".join(f"<div><dt>{term}</dt><dd>{meaning}</dd></div>" for term, meaning in TERMS.items())
-    return _section(
-        "scores",
-        "Scores",
-        '<div class="scroll"><table><thead><tr><th>model</th><th>mIoU %</th><th class="left">95 % interval</th>'
-        '<th class="whisker"></th><th>mIoU %, published<br>definition</th><th>mAcc %</th><th>aAcc %</th></tr></thead>'
-        f"<tbody>{_teacher_row(content.teacher_2d)}{rows}</tbody></table></div>"
-        f'<dl class="terms">{terms}</dl>',
-    )
-
-
-def _teacher_row(teacher: Mapping[str, float]) -> str:
-    miou, published, macc, aacc = (percent(teacher.get(k)) for k in ("miou", "miou_published", "macc", "aacc"))
-    return (
-        f'<tr class="other"><td>teacher <small>2D, pixels of panoramas</small></td><td>{miou}</td><td></td>'
-        f'<td class="whisker"></td><td>{published}</td><td>{macc}</td><td>{aacc}</td></tr>'
-    )
-
-
-def _score_row(model: ModelScores, end: float, best: bool) -> str:
-    low, high = model.miou_interval
-    kind = "best" if best else "model"
-    return (
-        f'<tr class="{kind}"><td>{escaped(model.name)}</td><td>{percent(model.miou)}</td>'
-        f'<td class="left"><small>{percent(low)} to {percent(high)}</small></td>'
-        f'<td class="left whisker">{interval_mark(model.miou, model.miou_interval, end, best)}</td>'
-        f"<td>{percent(model.miou_published)}</td><td>{percent(model.macc)}</td><td>{percent(model.aacc)}</td></tr>"
-    )
-
-
 def rooms(content: ReportContent) -> str:
     if not content.rooms:
         return ""
     legend = "".join(f"<li>{class_name(content.labels, k)}</li>" for k in range(len(content.labels)))
-    return _section(
+    return section(
         "rooms",
         "Rooms",
         '<p class="note">Ceiling and near walls are cut away; pale grey is solid that no camera saw from inside. '
-        "In the last column red is wrong.</p>"
-        f'<ul class="legend" id="legend">{legend}</ul>{"".join(_room(room, content.labels) for room in content.rooms)}',
+        f"In the last column red is wrong.{VIEWS_NOTE if any(room.view for room in content.rooms) else ''}</p>"
+        f'<ul class="legend" id="legend">{legend}</ul>{_gallery(content)}',
     )
+
+
+def _gallery(content: ReportContent) -> str:
+    parts, group = [], ""
+    for room in content.rooms:
+        if room.group != group:
+            group = room.group
+            parts.append(f'<h3 class="group">{escaped(group)}</h3>')
+        parts.append(_room(room, content.labels))
+    return "".join(parts)
 
 
 def _room(room: RoomPicture, labels: LabelSet) -> str:
@@ -110,14 +80,19 @@ def _room(room: RoomPicture, labels: LabelSet) -> str:
     return (
         f'<article class="room"><div class="head"><h3>{escaped(room.room_id)}</h3>'
         f"<span>{escaped(room.room_type.replace('_', ' '))} · {metres} m</span>"
-        f'<span class="score">mIoU {percent(room.miou)} %</span></div><div class="grid four">{figures}</div></article>'
+        f'<span class="score">mIoU {percent(room.miou)} %</span>{_view_link(room)}</div>'
+        f'<div class="grid four">{figures}</div></article>'
     )
+
+
+def _view_link(room: RoomPicture) -> str:
+    return f'<a href="{escaped(room.view)}" target="_blank" rel="noopener">3D view</a>' if room.view else ""
 
 
 def panoramas(content: ReportContent) -> str:
     if not content.panoramas:
         return ""
-    return _section(
+    return section(
         "panoramas",
         "Panoramas",
         '<p class="note">What the 2D teacher sees, and the 3D prediction projected into the same view through the '
@@ -158,7 +133,7 @@ def classes(content: ReportContent) -> str:
     if before:
         key += f" Thin dark bars and the small figures: {escaped(before.name)}."
     bars = class_bars(best.per_class_iou, before.per_class_iou if before else None, content.labels)
-    return _section(
+    return section(
         "classes",
         "Every class",
         f'<p class="note">IoU in %, classes that occur in the test rooms. {key}</p><ul class="bars">{bars}</ul>',
@@ -166,7 +141,7 @@ def classes(content: ReportContent) -> str:
 
 
 def confusion(content: ReportContent) -> str:
-    return _section(
+    return section(
         "confusion",
         "Confusion",
         f'<p class="note">Where the voxels of each true class went, in % of the row; '
@@ -177,7 +152,7 @@ def confusion(content: ReportContent) -> str:
 
 def curves(content: ReportContent) -> str:
     drawn = "".join(_curve(curve) for curve in content.curves)
-    return _section("training", "Training", f'<div class="grid curves">{drawn}</div>') if drawn else ""
+    return section("training", "Training", f'<div class="grid curves">{drawn}</div>') if drawn else ""
 
 
 def _curve(curve: Curve) -> str:
@@ -205,30 +180,26 @@ def _series(curve: Curve, key: str) -> list[tuple[float, float]]:
 def timings(content: ReportContent) -> str:
     if not content.timings:
         return ""
-    return _section("timings", "Time", f'<ul class="bars one">{duration_bars(content.timings)}</ul>')
+    return section("timings", "Time", f'<ul class="bars one">{duration_bars(content.timings)}</ul>')
 
 
 def facts(content: ReportContent) -> str:
     if not content.facts:
         return ""
     items = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in content.facts)
-    return _section("facts", "Facts", f'<dl class="facts">{items}</dl>')
+    return section("facts", "Facts", f'<dl class="facts">{items}</dl>')
 
 
 def credits_list(credits: Sequence[str]) -> str:
     if not credits:
         return ""
     items = "".join(f"<li>{escaped(credit)}</li>" for credit in credits)
-    return _section(
+    return section(
         "credits",
         "Credits",
         f'<p class="note">Furniture models and textures in these rooms, with their authors.</p><details><summary>'
         f'{len(credits)} models</summary><ul class="credits">{items}</ul></details>',
     )
-
-
-def _section(anchor: str, title: str, body: str) -> str:
-    return f'<section id="{anchor}"><h2>{title}</h2>{body}</section>'
 
 
 def _figure(data: bytes, alt: str, size: Sequence[int], caption: str) -> str:

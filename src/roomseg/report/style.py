@@ -45,6 +45,11 @@ dl.terms{display:grid;grid-template-columns:repeat(auto-fit,minmax(235px,1fr));g
 font-size:.88rem}
 dl.terms dt{font-weight:600}
 dl.terms dd{margin:2px 0 0;color:var(--soft)}
+table.paper{max-width:720px;margin:0 0 26px}
+h3.group{margin:44px 0 0;font:600 1.2rem/1.2 var(--serif)}
+a{color:var(--accent)}
+.head a{font-size:.88rem}
+details .scroll{margin-top:14px}
 .room{margin:34px 0 0}
 .head{display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;margin-bottom:8px}
 .head h3{overflow-wrap:anywhere}

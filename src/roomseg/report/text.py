@@ -56,3 +56,7 @@ def image(data: bytes, kind: str, alt: str, size: tuple[int, int]) -> str:
     """An inline picture; ``kind`` is png or webp, ``size`` height and width."""
     code = base64.b64encode(data).decode()
     return f'<img src="data:image/{kind};base64,{code}" alt="{escaped(alt)}" width="{size[1]}" height="{size[0]}">'
+
+
+def section(anchor: str, title: str, body: str) -> str:
+    return f'<section id="{anchor}"><h2>{title}</h2>{body}</section>'

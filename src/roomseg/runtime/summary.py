@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from roomseg.config import PipelineConfig
 from roomseg.errors import one_line
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest
+from roomseg.runtime.reports import copy_report
 from roomseg.runtime.stage import STAGES, find_artifacts, find_complete
 from roomseg.runtime.storage import DirectoryStore, Store, open_store
 
@@ -67,10 +67,7 @@ def scores_table(scores: dict[str, float], baselines: Sequence[str] = ()) -> Tab
 def _report(store: Store, evaluation: Manifest) -> Path:
     """The report under a name that one can find again."""
     folder = store.root if isinstance(store, DirectoryStore) else cache_dir(store)
-    path = folder / "reports" / f"{evaluation.fingerprint}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_fetched(store, evaluation, "report.html"), path)
-    return path
+    return copy_report(store, evaluation, folder / "reports" / evaluation.fingerprint)
 
 
 def _fetched(store: Store, manifest: Manifest, name: str) -> Path:

@@ -2,16 +2,22 @@
 
 Two simple predictors frame the networks: the constant one (the commonest class of the training rooms everywhere) and
 the untrained student. Baselines that were trained like the student (``evaluate.baselines``) stand between.
+
+What lies beside the report: ``views/ROOM.html``, the pictured rooms in 3D, and ``rooms.csv``, a line a test room.
 """
 
 from __future__ import annotations
 
+import csv
+import statistics
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from roomseg import __version__
@@ -19,21 +25,34 @@ from roomseg.config import EvaluateConfig
 from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import VOID, LabelSet, label_set
-from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou
+from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou, miou_published
 from roomseg.ports import StageContext
-from roomseg.report.content import Curve, ModelScores, ReportContent, RoomPicture
+from roomseg.report.content import Curve, ModelScores, ReportContent, RoomPicture, RoomScore
 from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
 from roomseg.splits import SPLITS
 from roomseg.stages.distillation.preview import panorama_picture
 from roomseg.stages.networks import build_from_card, load_network, load_student, predict_room, read_card, room_confusion
 from roomseg.stages.outputs import add_json, read_json
+from roomseg.stages.predicting.inputs import open_room
+from roomseg.stages.predicting.models import LoadedModel
+from roomseg.stages.predicting.result import predict, summary_of
+from roomseg.stages.predicting.view import write_view
 from roomseg.stages.teacher import load_teacher, teacher_confusions
 from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
 BASELINE = "baseline_"  # inputs of that prefix are baselines
 PANORAMA_PICTURES = 2
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model did on the test rooms, in their order."""
+
+    matrices: Sequence[np.ndarray]  # (K, K) each
+    network: nn.Module | None = None
+    seconds: Sequence[float] = ()  # a room
 
 
 def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
@@ -44,15 +63,16 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     teacher = load_teacher(ctx.inputs["teacher"]).to(training_device())
     networks = load_networks(ctx, config.seed)
     average = config.average_symmetries
-    confusions = {"constant": constant_confusions(audit, test, labels)}
+    judged = {"constant": Judged(constant_confusions(audit, test, labels))}
     for name, model in networks.items():
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
-        confusions[name] = [room_confusion(room, predict_room(model, room, average)) for room in rooms]
-    models = [model_scores(name, matrices, config) for name, matrices in confusions.items()]
+        judged[name] = judge_network(model, rooms, average)
+    models = [model_scores(name, each, config) for name, each in judged.items()]
+    lines = room_scores(test, *list(judged.values())[-2:])
     on_panoramas = teacher_confusions(teacher, test)
     teacher_2d = all_scores(on_panoramas) if on_panoramas else {}
-    confusion = np.sum(confusions["distilled student"], axis=0)  # (K, K)
-    add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [asdict(model) for model in models]})
+    confusion = np.sum(judged["distilled student"].matrices, axis=0)  # (K, K)
+    add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [scores_only(model) for model in models]})
     add_json(ctx, "confusion.json", {"classes": list(labels.names), "voxels": confusion.tolist()})
     last = networks["distilled student"]
     content = ReportContent(
@@ -62,7 +82,9 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         teacher_2d=teacher_2d,
         models=models,
         confusion=confusion,
-        rooms=[room_picture(last, room, average) for room in islice(test, config.pictured_rooms)],
+        device=device_name(),
+        rooms=gallery(ctx, last, test, lines, config),
+        room_scores=lines,
         panoramas=[
             panorama_picture(teacher, last, room, average=average) for room in islice(_seen(test), PANORAMA_PICTURES)
         ],
@@ -70,6 +92,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
         credits=audit["credits"],
     )
+    write_room_scores(ctx, lines)
     write_pictures(ctx, content)
     return headline(teacher_2d, models)
 
@@ -101,17 +124,93 @@ def constant_confusions(audit: dict[str, Any], rooms: RoomSet, labels: LabelSet)
     ]
 
 
-def model_scores(name: str, matrices: Sequence[np.ndarray], config: EvaluateConfig) -> ModelScores:
-    scores = all_scores(matrices)
+def judge_network(model: nn.Module, rooms: Iterator[Room], average: bool) -> Judged:
+    matrices, seconds = [], []
+    for room in rooms:
+        start = time.perf_counter()
+        predicted = predict_room(model, room, average)
+        seconds.append(time.perf_counter() - start)
+        matrices.append(room_confusion(room, predicted))
+    return Judged(matrices, model, seconds)
+
+
+def model_scores(name: str, judged: Judged, config: EvaluateConfig) -> ModelScores:
+    matrices, network = judged.matrices, judged.network
+    intervals = {
+        metric.__name__: bootstrap_interval(matrices, metric, config.bootstrap_samples, config.seed)
+        for metric in (miou, miou_published)
+    }
     return ModelScores(
         name=name,
-        miou=scores["miou"],
-        miou_interval=bootstrap_interval(matrices, miou, config.bootstrap_samples, config.seed),
-        miou_published=scores["miou_published"],
-        macc=scores["macc"],
-        aacc=scores["aacc"],
+        **all_scores(matrices),
+        miou_interval=intervals["miou"],
+        miou_published_interval=intervals["miou_published"],
         per_class_iou=[None if np.isnan(iou) else float(iou) for iou in class_iou(np.stack(matrices))],
+        parameters=None if network is None else sum(p.numel() for p in network.parameters()),
+        seconds_per_room=statistics.median(judged.seconds) if judged.seconds else None,
     )
+
+
+def scores_only(model: ModelScores) -> dict[str, Any]:
+    """What is the same however often it is made: without the time that it took."""
+    return {name: value for name, value in asdict(model).items() if name != "seconds_per_room"}
+
+
+def device_name() -> str:
+    device = training_device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads"
+
+
+def room_scores(rooms: RoomSet, before: Judged, last: Judged) -> list[RoomScore]:
+    """A line a room, in the order of the split."""
+    lines = []
+    for room, old, new in zip(rooms, before.matrices, last.matrices, strict=True):
+        x, y, z = (round(side * room.voxel_m, 2) for side in room.tsdf.shape)
+        kind = room.meta["room_type"]
+        scores = miou(new[None]), miou_published(new[None]), miou(old[None])
+        lines.append(RoomScore(room.id, kind, (x, y, z), *scores))
+    return lines
+
+
+def write_room_scores(ctx: StageContext, lines: Sequence[RoomScore]) -> None:
+    path = ctx.work_dir / "rooms.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("room", "type", "x_m", "y_m", "z_m", "miou", "miou_published", "miou_before"))
+        for line in lines:
+            scores = line.miou, line.miou_published, line.before
+            table.writerow((line.room_id, line.room_type, *line.size_m, *scores))
+    ctx.outputs.add("rooms.csv", path)
+
+
+def gallery(
+    ctx: StageContext, model: nn.Module, rooms: RoomSet, lines: Sequence[RoomScore], config: EvaluateConfig
+) -> list[RoomPicture]:
+    """The best and the worst rooms, or all where there are no more, the best first; each with its 3D view."""
+    order = sorted(range(len(lines)), key=lambda n: (-lines[n].miou, n))
+    most = config.pictured_rooms
+    groups = {"": order} if len(order) <= 2 * most else {"The best": order[:most], "The worst": order[-most:]}
+    loaded = LoadedModel(read_card(ctx.inputs["distilled"]), model, "distilled student")
+    pictures = []
+    for group, places in groups.items():
+        for place in ctx.progress.track(places, f"evaluate: pictures {group.lower()}", total=len(places), unit="rooms"):
+            room = rooms[place]
+            picture = room_picture(model, room, config.average_symmetries)
+            pictures.append(replace(picture, group=group, view=add_view(ctx, loaded, room)))
+    return pictures
+
+
+def add_view(ctx: StageContext, model: LoadedModel, room: Room) -> str:
+    """The room in 3D as ``predict`` shows it; the name of the file."""
+    name = f"views/{room.id}.html"
+    path = ctx.work_dir / name
+    path.parent.mkdir(exist_ok=True)
+    prediction = predict(open_room(room), model)
+    write_view(prediction, summary_of(prediction, model, {}), path)
+    ctx.outputs.add(name, path)
+    return name
 
 
 def room_picture(model: nn.Module, room: Room, average: bool) -> RoomPicture:
@@ -145,6 +244,7 @@ def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, st
         ("teacher", f"Segmenter {teacher['backbone']}, patch {teacher['patch']}, height {teacher['height']}"),
         ("panorama rays that hit", "not known" if audit["hit_rate"] is None else f"{audit['hit_rate']:.1%}"),
         *((f"digest of {name}", artifact.digest[:16]) for name, artifact in ctx.inputs.items()),
+        ("digest of the code of evaluate", ctx.cache.key("code", {}, __name__).rpartition("/")[2][:16]),
     ]
 
 

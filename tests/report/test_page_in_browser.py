@@ -1,0 +1,63 @@
+"""The page as people meet it: on a phone, and in the frame of Kubeflow's UI, which lets no script run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roomseg.report.page import write_report
+from tests.report.synthetic import synthetic_content
+from tests.report.viewer.browser import Browser, find_browser
+
+pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium: apt-get install chromium")
+PHONE, DESKTOP = (390, 844), (1280, 900)
+COLOURS, PATIENCE_S = 50, 30.0
+FRAME = """<!doctype html><html data-drawn="1"><body style="margin:0"><iframe id="frame" {sandbox}
+style="border:0;width:100vw;height:100vh;display:block" onload="document.body.dataset.loaded=1"
+src="report.html"></iframe></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(synthetic_content(), folder / "report.html")
+    for name, sandbox in (("open", ""), ("closed", "sandbox"), ("scripts", 'sandbox="allow-scripts"')):
+        (folder / f"{name}.html").write_text(FRAME.format(sandbox=sandbox))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as browser:
+        yield browser
+
+
+def show(browser: Browser, page: Path, size: tuple[int, int]) -> np.ndarray:  # (H, W, 3) uint8
+    browser.open(page.as_uri(), *size)
+    browser.wait_for("document.body.dataset.loaded === '1'")
+    end = time.monotonic() + PATIENCE_S
+    while len(np.unique((picture := browser.picture()).reshape(-1, 3), axis=0)) < COLOURS:  # a frame paints later
+        assert time.monotonic() < end, "the frame stays blank"
+    return picture
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_a_sandboxed_frame_shows_the_same(browser: Browser, folder: Path, size: tuple[int, int]) -> None:
+    plain = show(browser, folder / "open.html", size)
+    for name in ("closed", "scripts"):
+        assert np.abs(show(browser, folder / f"{name}.html", size).astype(int) - plain).mean() < 1
+
+
+def test_nothing_on_a_phone_is_wider_than_the_screen(browser: Browser, folder: Path) -> None:
+    marked = folder / "marked.html"
+    marked.write_text((folder / "report.html").read_text().replace("<html ", '<html data-drawn="1" ', 1))
+    browser.open(marked.as_uri(), *PHONE, touch=True)
+    browser.wait_for("document.readyState === 'complete'")
+    assert browser.value("document.documentElement.scrollWidth") == PHONE[0]
+    assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    texts = "[...document.querySelectorAll('td,p,dd,figcaption')]"
+    assert browser.value(f"{texts}.every(text => parseFloat(getComputedStyle(text).fontSize) >= 11)")
