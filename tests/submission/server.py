@@ -15,6 +15,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 TOKEN = "secret-token"
+THROUGH_THE_CLUSTER = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"  # to clients with a kubeconfig
 EXPERIMENTS, RUNS = "/apis/v2beta1/experiments", "/apis/v2beta1/runs"
 PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "datetime": str, "object": object}
 
@@ -73,6 +74,12 @@ class KfpServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: KfpServer
+
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        if parsed:
+            self.path = self.path.removeprefix(THROUGH_THE_CLUSTER)
+        return parsed
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

@@ -129,6 +129,23 @@ def test_a_kubeconfig_that_is_not_there_is_told():
     assert (done.returncode, done.stderr.strip()) == (2, "error: --kubeconfig /nowhere/config: no such file")
 
 
+def test_a_kubeconfig_that_is_named_is_the_one_that_is_used(server, tmp_path):
+    path = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "mine", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    reach = ("--kubeconfig", str(path), "--kube-context", "mine", "--run-name", "mine")
+    done = run_pipeline("--submit", *reach, "--store", "s3://b/p", *IMAGES)
+    assert done.returncode == 0, done.stderr
+    assert f"started run run-1 (mine) on {path}" in done.stdout
+    assert [run["display_name"] for run in server.runs] == ["mine"]
+
+
 def task(name: str, state: str, message: str = "") -> dict:
     error = {"error": {"code": 2, "message": message}} if message else {}
     return {"task_id": name, "display_name": name, "state": state, **error}
