@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -93,7 +92,10 @@ class Kfp:
 
 def _open_client(server: KfpServer) -> Any:
     if not server.host:
-        os.environ["KUBECONFIG"] = _existing_kubeconfig(server)  # read when kfp imports kubernetes
+        from kubernetes.config import kube_config
+
+        # KFP's client takes no path, only kubernetes's default, which is KUBECONFIG as it was at the import.
+        kube_config.KUBE_CONFIG_DEFAULT_LOCATION = _existing_kubeconfig(server)
     warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
     import kfp
 

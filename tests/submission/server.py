@@ -15,6 +15,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 TOKEN = "secret-token"
+THROUGH_THE_CLUSTER = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"  # to clients with a kubeconfig
 EXPERIMENTS, RUNS = "/apis/v2beta1/experiments", "/apis/v2beta1/runs"
 PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "datetime": str, "object": object}
 
@@ -64,6 +65,7 @@ class KfpServer(ThreadingHTTPServer):
         self.refusals: deque[tuple[str, int, str]] = deque()  # start of "METHOD PATH", status, message
         self.loses_answer = False  # the next run is started, but its answer is lost
         self.states: deque[dict[str, Any]] = deque()
+        self.page = ""  # what is answered to whatever is asked, as the login of a proxy does
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -73,6 +75,12 @@ class KfpServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: KfpServer
+
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        if parsed:
+            self.path = self.path.removeprefix(THROUGH_THE_CLUSTER)
+        return parsed
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -114,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _refused(self) -> bool:
         request = f"{self.command} {urlsplit(self.path).path}"
         self.server.requests.append(request)
+        if self.server.page:
+            self._send_text(200, "text/html", self.server.page)
+            return True
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._send(401, {"message": "unauthenticated"})
             return True
@@ -128,9 +139,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, value)
 
     def _send(self, status: int, value: dict[str, Any]) -> None:
-        data = json.dumps(value).encode()
+        self._send_text(status, "application/json", json.dumps(value))
+
+    def _send_text(self, status: int, kind: str, text: str) -> None:
+        data = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -107,6 +107,14 @@ def test_another_kind_of_server_is_told(server):
     assert "answered 404 Not Found; is this the address of a KFP API server?" in done.stderr
 
 
+def test_a_page_for_people_is_told(server):
+    server.page = "<html>Sign in</html>"
+    done = submit(server, "--token", TOKEN)
+    assert done.returncode == 1
+    words = f"error: --host {server.url}: what answers there is no KFP API server; give the URL of its API"
+    assert done.stderr.strip() == words
+
+
 def test_a_tag_is_refused(server):
     done = run_pipeline("--submit", "--host", server.url, "--store", "s3://b/p", *IMAGES[:2])
     assert done.returncode == 2
@@ -127,6 +135,23 @@ def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(server):
 def test_a_kubeconfig_that_is_not_there_is_told():
     done = run_pipeline("--submit", "--kubeconfig", "/nowhere/config", "--store", "s3://b/p", *IMAGES)
     assert (done.returncode, done.stderr.strip()) == (2, "error: --kubeconfig /nowhere/config: no such file")
+
+
+def test_a_kubeconfig_that_is_named_is_the_one_that_is_used(server, tmp_path):
+    path = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "mine", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    reach = ("--kubeconfig", str(path), "--kube-context", "mine", "--run-name", "mine")
+    done = run_pipeline("--submit", *reach, "--store", "s3://b/p", *IMAGES)
+    assert done.returncode == 0, done.stderr
+    assert f"started run run-1 (mine) on {path}" in done.stdout
+    assert [run["display_name"] for run in server.runs] == ["mine"]
 
 
 def task(name: str, state: str, message: str = "") -> dict:
@@ -156,6 +181,18 @@ def test_watching_a_run_that_fails_fails_with_the_reason(server, kfp):
     with pytest.raises(client.UserError, match=r"run run-1 ended as failed \(teacher failed\)"):
         watch(kfp, "run-1", said.append, every_s=0)
     assert said == ["teacher: failed (OOMKilled)"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "words"),
+    [("SUCCEEDED", 0, "run run-1 succeeded"), ("FAILED", 1, "ended as failed"), ("CANCELED", 1, "ended as canceled")],
+)
+def test_the_command_that_watches_ends_with_the_status_of_the_run(server, ends, code, words):
+    waits = task("teacher", "PENDING", "exceeded quota: compute, requests.nvidia.com/gpu")
+    server.states.append({"state": ends, "run_details": {"task_details": [waits]}})
+    done = submit(server, "--token", TOKEN, "--watch")
+    assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done.stderr
+    assert "teacher: pending (exceeded quota: compute, requests.nvidia.com/gpu)" in done.stdout
 
 
 def test_a_token_that_expires_while_watching_says_that_the_run_goes_on(server, kfp):
