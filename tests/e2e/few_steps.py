@@ -1,4 +1,4 @@
-"""A few training steps of a student and of a teacher; prints the digests of their weights after each step.
+"""Training steps of a student, a teacher and a distilled student; prints the digests of their weights after each step.
 
 Run as ``python -m tests.e2e.few_steps``: each call is a process of its own.
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from roomseg.losses import collapse_teacher, collapsed_distillation
 from roomseg.models.student import build_student
 from roomseg.models.teacher import build_teacher
 
@@ -25,6 +26,7 @@ def weight_digests() -> dict[str, list[str]]:
     teacher = build_teacher("micro", CLASSES, "mask", image_size=(64, 128), drop_path=0.1)
     return {
         "student": [_step(student, student.loss(*_room(rng)), step) for step in range(STEPS)],
+        "distilled": [_step(student, _distillation(student, rng), step) for step in range(STEPS)],
         "teacher": [_step(teacher, _teacher_loss(teacher, rng), step) for step in range(STEPS)],
     }
 
@@ -33,6 +35,15 @@ def _room(rng: np.random.Generator) -> tuple[Tensor, Tensor]:  # (2, 4, X, Y, Z)
     shape = (2, 60, 64, 44)
     volume = rng.normal(size=(shape[0], 4, *shape[1:])).astype(np.float32)
     return torch.from_numpy(volume), torch.from_numpy(rng.integers(0, CLASSES, shape).astype(np.uint8))
+
+
+def _distillation(student: nn.Module, rng: np.random.Generator) -> Tensor:
+    volume, _ = _room(rng)
+    coarse = torch.from_numpy(rng.normal(size=(CLASSES, 4, 8)).astype(np.float32))
+    hit = torch.from_numpy(rng.integers(-1, volume[0, 0].numel(), (64, 128)).astype(np.int32))
+    teacher = collapse_teacher(coarse, hit, 20.0, torch.ones(hit.shape))
+    at_hits = student.logits_at(student.room_coarse(volume[:1]), volume[:1], teacher.voxels)  # (V, K)
+    return collapsed_distillation(at_hits, teacher, 20.0)
 
 
 def _teacher_loss(teacher: nn.Module, rng: np.random.Generator) -> Tensor:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from roomseg.config import EvaluateConfig, RegisterConfig, RenderConfig
-from roomseg.runtime.fingerprint import code_digest, digest_of, fingerprint, imported_files
+from roomseg.runtime.fingerprint import code_digest, digest_of, fingerprint, imported_files, module_digest
 
 SOURCES = {
     "__init__.py": "__version__ = '1'",
@@ -132,3 +135,33 @@ def test_the_stages_of_this_package_have_digests() -> None:
 def test_digest_is_of_the_canonical_json() -> None:
     # printf '{"a":[1,null],"b":"x"}' | sha256sum
     assert digest_of({"b": "x", "a": [1, None]}) == "3dece6dc8d22d61692b03c7d51836aaec96fd08a614e224565e177ad6ff9dbe2"
+
+
+class Garbage:
+    """What the collector finds while a tree is built; its end runs Python code, in which threads may take turns."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        for _ in range(200):
+            pass
+
+
+def test_threads_that_digest_at_once() -> None:
+    """``ast.parse`` in several threads at once raises SystemError in CPython 3.11."""
+
+    def digest(_: int) -> str:
+        for _ in range(3):
+            Garbage()
+        return module_digest("roomseg.geometry.raycast")
+
+    expected, interval, thresholds = digest(0), sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(digest, range(24))) == {expected}
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)

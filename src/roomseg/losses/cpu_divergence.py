@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from roomseg.geometry.cpu_math import FAST_MATH, exp_f32
+from roomseg.geometry.cpu_math import exp_f32, fast_task_kernel, run_tasks
 
 MOST_SPREAD = 80.0  # of logits over tau, from the least to the greatest: exponentials of all of them fit into float32
 _ROWS = 64  # to a block
@@ -22,15 +21,16 @@ def cross_entropy(
     The rows' values are summed in their order, so nothing depends on the number of threads.
     """
     values, gradient = np.empty(len(logits)), np.empty_like(logits)
-    _blocks(logits, target, np.float32(tau), np.float32(greatest), values, gradient)
+    blocks = -(-len(logits) // _ROWS)
+    run_tasks(_blocks, blocks, logits, target, np.float32(tau), np.float32(greatest), values, gradient)
     return tau**2 * float(values.sum()), gradient
 
 
-@numba.njit(parallel=True, fastmath=FAST_MATH, cache=True)
-def _blocks(logits, target, tau, greatest, values, gradient):  # type: ignore[no-untyped-def]
+@fast_task_kernel
+def _blocks(first_block, end_block, logits, target, tau, greatest, values, gradient):  # type: ignore[no-untyped-def]
     rows, classes = logits.shape
     scale = np.float32(1) / tau
-    for block in numba.prange((rows + _ROWS - 1) // _ROWS):
+    for block in range(first_block, end_block):
         first, last = block * _ROWS, min(block * _ROWS + _ROWS, rows)
         flat, shares = logits[first:last].reshape(-1), gradient[first:last].reshape(-1)
         for n in range(len(flat)):

@@ -7,10 +7,9 @@ results do not depend on the number of threads.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from roomseg.geometry.cpu_math import exp_f32, fast_part, part
+from roomseg.geometry.cpu_math import exp_f32, fast_part, part, run_tasks, task_kernel
 
 ROWS = 8  # queries of a tile
 BIAS_GROUPS = 4  # partial sums of the bias gradient for each head
@@ -29,14 +28,14 @@ def backward(
     assert qkv.shape[1] % ROWS == qkv.shape[4] % 4 == 0, qkv.shape
     d_qkv = np.empty_like(qkv)
     d_biases = np.zeros((min(BIAS_GROUPS, len(qkv)), *bias.shape), np.float32)
-    _backward(qkv, bias, out, normaliser, gradient, d_qkv, d_biases)
+    run_tasks(_backward, len(bias) * len(d_biases), qkv, bias, out, normaliser, gradient, d_qkv, d_biases)
     return d_qkv, d_biases.sum(axis=0)
 
 
-@numba.njit(parallel=True, cache=True)
-def _backward(qkv, bias, out, normaliser, gradient, d_qkv, d_biases):  # type: ignore[no-untyped-def]
+@task_kernel
+def _backward(first, end, qkv, bias, out, normaliser, gradient, d_qkv, d_biases):  # type: ignore[no-untyped-def]
     groups = len(d_biases)
-    for task in numba.prange(len(bias) * groups):
+    for task in range(first, end):
         h, group = task // groups, task % groups
         for w in range(group, len(qkv), groups):
             _backward_head(qkv[w], bias[h], out[w], normaliser[w, h], gradient[w], h, d_qkv[w], d_biases[group, h])

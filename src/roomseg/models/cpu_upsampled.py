@@ -9,10 +9,9 @@ The volume may end before the cells do (a room before it was padded): X <= 8 Xc,
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from roomseg.geometry.cpu_math import FAST_MATH, exp_f32, fast_part
+from roomseg.geometry.cpu_math import exp_f32, fast_part, fast_task_kernel, run_tasks
 
 SCALE = 8
 HALF = SCALE // 2
@@ -26,7 +25,7 @@ def logits(
     bias: np.ndarray,  # (K,) float32
 ) -> np.ndarray:  # (B, K, X, Y, Z) float32
     out = np.empty((x.shape[0], len(bias), *x.shape[2:]), np.float32)
-    _logits(coarse, x, weight, bias, out)
+    run_tasks(_logits, _tasks(coarse), coarse, x, weight, bias, out)
     return out
 
 
@@ -37,7 +36,7 @@ def labels(
     bias: np.ndarray,  # (K,) float32
 ) -> np.ndarray:  # (B, X, Y, Z) uint8
     out = np.empty((x.shape[0], *x.shape[2:]), np.uint8)
-    _labels(coarse, x, weight, bias, out)
+    run_tasks(_labels, _tasks(coarse), coarse, x, weight, bias, out)
     return out
 
 
@@ -54,7 +53,8 @@ def cross_entropy(
     d_gaps = np.zeros((batch, cells + 1, 2, classes, *coarse.shape[3:]), np.float32)  # to the cells t - 1 and t
     d_heads = np.zeros((batch, cells + 1, classes, x.shape[1] + 1))  # columns of weight, then bias
     losses = np.zeros((batch, cells + 1))
-    _cross_entropy(coarse, x, weight, bias, target, class_weight, d_gaps, d_heads, losses)
+    given = (coarse, x, weight, bias, target, class_weight, d_gaps, d_heads, losses)
+    run_tasks(_cross_entropy, _tasks(coarse), *given)
     total = float(class_weight.astype(np.float64) @ np.bincount(target.reshape(-1), minlength=classes))
     d_gaps /= np.float32(total)
     d_coarse = np.empty_like(coarse)
@@ -66,11 +66,16 @@ def cross_entropy(
     return losses.sum() / total, d_coarse, np.ascontiguousarray(d_head[:, :-1]), np.ascontiguousarray(d_head[:, -1])
 
 
-@numba.njit(parallel=True, fastmath=FAST_MATH, cache=True)
-def _logits(coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
-    batch, classes, cells = coarse.shape[0], coarse.shape[1], coarse.shape[2]
+def _tasks(coarse: np.ndarray) -> int:  # (B, K, Xc, Yc, Zc)
+    """A gap of a volume is a task."""
+    return coarse.shape[0] * (coarse.shape[2] + 1)
+
+
+@fast_task_kernel
+def _logits(first, end, coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
+    classes, cells = coarse.shape[1], coarse.shape[2]
     size_x, size_y, size_z = x.shape[2:]
-    for task in numba.prange(batch * (cells + 1)):
+    for task in range(first, end):
         b, gap = task // (cells + 1), task % (cells + 1)
         line = np.empty((classes, coarse.shape[4] + 2), np.float32)
         row = np.empty((classes, SCALE * (coarse.shape[4] + 1)), np.float32)
@@ -80,11 +85,11 @@ def _logits(coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
                 out[b, :, i, j] = row[:, HALF : HALF + size_z]
 
 
-@numba.njit(parallel=True, fastmath=FAST_MATH, cache=True)
-def _labels(coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
-    batch, classes, cells = coarse.shape[0], coarse.shape[1], coarse.shape[2]
+@fast_task_kernel
+def _labels(first, end, coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
+    classes, cells = coarse.shape[1], coarse.shape[2]
     size_x, size_y, size_z = x.shape[2:]
-    for task in numba.prange(batch * (cells + 1)):
+    for task in range(first, end):
         b, gap = task // (cells + 1), task % (cells + 1)
         line = np.empty((classes, coarse.shape[4] + 2), np.float32)
         row = np.empty((classes, SCALE * (coarse.shape[4] + 1)), np.float32)
@@ -101,11 +106,11 @@ def _labels(coarse, x, weight, bias, out):  # type: ignore[no-untyped-def]
                             out[b, i, j, z] = k
 
 
-@numba.njit(parallel=True, fastmath=FAST_MATH, cache=True)
-def _cross_entropy(coarse, x, weight, bias, target, class_weight, d_gaps, d_heads, losses):  # type: ignore[no-untyped-def]
-    batch, classes, cells = coarse.shape[0], coarse.shape[1], coarse.shape[2]
+@fast_task_kernel
+def _cross_entropy(first, end, coarse, x, weight, bias, target, class_weight, d_gaps, d_heads, losses):  # type: ignore[no-untyped-def]
+    classes, cells = coarse.shape[1], coarse.shape[2]
     size_x, size_y, size_z = x.shape[2:]
-    for task in numba.prange(batch * (cells + 1)):
+    for task in range(first, end):
         b, gap = task // (cells + 1), task % (cells + 1)
         line = np.empty((classes, coarse.shape[4] + 2), np.float32)
         row = np.zeros((classes, SCALE * (coarse.shape[4] + 1)), np.float32)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import roomseg
@@ -17,6 +18,7 @@ from roomseg.config import Section, fingerprint_fields
 _NOT_COUNTED = ("config", "profiles", "errors", "ports", "runtime")
 _PACKAGE = Path(roomseg.__file__).parent
 _DIGITS = 20
+_PARSING = Lock()  # CPython 3.11 counts the depth of trees for all threads together, and fails if two build at once
 
 
 def fingerprint(
@@ -100,7 +102,8 @@ def _files_of(package: Path, parts: list[str]) -> Iterator[Path]:
 
 
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), filename=str(path))
+    with _PARSING:
+        return ast.parse(path.read_bytes(), filename=str(path))
 
 
 def _code_of(path: Path) -> str:
