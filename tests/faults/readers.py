@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import trimesh
 from PIL import Image
 from safetensors.numpy import save as save_safetensors
 
@@ -31,6 +32,7 @@ from roomseg.scenes.scans.images import decode_color, decode_depth, decode_ids
 from roomseg.scenes.scans.sens import read_color, read_depth, read_frames, read_header
 from roomseg.scenes.scans.textfiles import read_json, read_matrix
 from roomseg.scenes.sh3f import load_model, read_catalogue
+from roomseg.scenes.user_scan.read import read_user_scan
 from tests.data.rooms import small_room
 from tests.faults.mutations import mutated, mutated_zip
 from tests.scenes.front3d.houses import house_json
@@ -150,7 +152,31 @@ def make_flax(path: Path) -> None:
         np.savez(file, **{"embedding/kernel": np.ones((2, 2, 3, 4), np.float32), "cls": np.ones(4, np.float32)})
 
 
+def make_scan(path: Path) -> None:
+    box = trimesh.creation.box()
+    box.visual = trimesh.visual.ColorVisuals(box, vertex_colors=np.arange(32, dtype=np.uint8).reshape(8, 4))
+    box.export(path)
+
+
+def make_textured_glb(path: Path) -> None:
+    box = trimesh.creation.box()
+    image = Image.fromarray(RGB)
+    box.visual = trimesh.visual.TextureVisuals(uv=np.linspace(0, 1, 16).reshape(8, 2), image=image)
+    box.export(path)
+
+
+def make_ascii_ply(path: Path) -> None:
+    scan = trimesh.creation.box()
+    scan.visual = trimesh.visual.ColorVisuals(scan, vertex_colors=np.arange(32, dtype=np.uint8).reshape(8, 4))
+    path.write_bytes(scan.export(file_type="ply", encoding="ascii"))
+
+
 READERS = {
+    "scan ply": Reader(make_scan, read_user_scan, suffix=".ply"),
+    "scan ascii ply": Reader(make_ascii_ply, read_user_scan, suffix=".ply"),
+    "scan obj": Reader(make_scan, read_user_scan, suffix=".obj"),
+    "scan glb": Reader(make_scan, read_user_scan, suffix=".glb"),
+    "scan textured glb": Reader(make_textured_glb, read_user_scan, suffix=".glb"),
     "sens": Reader(make_sens, read_sens),
     "sh3f": Reader(make_sh3f, read_sh3f, mutated_zip),
     "obj": Reader(text(BLOCK_OBJ), lambda p: parse_obj(p.read_bytes(), {}, lambda _: None)),

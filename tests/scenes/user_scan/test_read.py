@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +116,15 @@ def test_a_bad_file_is_one_line_that_helps(name: str, content: bytes | None, say
         read_user_scan(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_values_that_no_file_holds_take_no_memory(tmp_path: Path) -> None:
+    accessor = {"componentType": 5126, "type": "VEC3", "count": 10**10, "min": [0, 0, 0], "max": [1, 1, 1]}
+    mesh = {"primitives": [{"attributes": {"POSITION": 0}, "mode": 4}]}
+    scene = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}]}
+    text = json.dumps({**scene, "meshes": [mesh], "accessors": [accessor]}).encode()
+    text += b" " * (-len(text) % 4)
+    header = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON")
+    (tmp_path / "scan.glb").write_bytes(header + text)
+    with pytest.raises(UserError, match=r"cannot be read as GLB \(10000000000 values in no buffer"):
+        read_user_scan(tmp_path / "scan.glb")

@@ -5,6 +5,8 @@ trimesh reads the formats. What must stay as it is in the file: the points and t
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 from scipy.spatial import cKDTree
+from trimesh.resolvers import FilePathResolver
 
 from roomseg.errors import UserError
 from roomseg.geometry.mesh import TriangleMesh, join_meshes
@@ -55,7 +58,7 @@ def read_user_scan(path: Path) -> UserScan:
         )
     surface = _joined(parts, path)
     if path.suffix.lower() == ".obj" and not surface.is_cloud:
-        surface = _in_order_of(_obj_vertices(path), surface)
+        surface = _in_order_of(_obj_vertices(path), surface, path)
     middle = np.nanmedian(np.where(np.isfinite(surface.points), surface.points, np.nan), axis=0)
     mesh = None if surface.is_cloud else join_meshes([_triangles(part, middle) for part in parts if len(part.faces)])
     return UserScan(surface, mesh, middle, path.suffix.lower())
@@ -69,11 +72,25 @@ def _geometries(path: Path) -> list[Any]:
         raise UserError(f"{path} is not one of {', '.join(SUFFIXES)}: {EXPORT_HINT}")
     logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # what it says is said below
     try:
+        content = path.read_bytes()
+        if suffix in (".glb", ".gltf"):
+            _check_counts(content, suffix)
         # A file's points must stay as they are: none merged, none dropped, none sorted.
-        return trimesh.load_scene(path, process=False, maintain_order=True).dump(concatenate=False)
+        # From memory: a length in a damaged file cannot make the reader ask for more than the file has.
+        options: dict[str, Any] = {"process": False, "maintain_order": True, "resolver": FilePathResolver(str(path))}
+        return trimesh.load_scene(io.BytesIO(content), suffix[1:], **options).dump(concatenate=False)
     except Exception as error:  # a parser of a dozen formats fails in every way
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(f"{path} cannot be read as {suffix[1:].upper()} ({reason}): {EXPORT_HINT}") from None
+
+
+def _check_counts(content: bytes, suffix: str) -> None:
+    """Raises ``ValueError`` for values that no file holds: a reader makes zeros of those that have no buffer."""
+    size = int.from_bytes(content[12:16], "little")
+    described = json.loads(content[20 : 20 + size] if suffix == ".glb" else content)
+    for accessor in described.get("accessors", ()):
+        if "bufferView" not in accessor and accessor["count"] > len(content):
+            raise ValueError(f"{accessor['count']} values in no buffer, in a file of {len(content)} bytes")
 
 
 def _part(geometry: Any) -> _Part:
@@ -149,10 +166,14 @@ def _obj_vertices(path: Path) -> np.ndarray:  # (N, 3) float64
     return np.loadtxt(lines, np.float64, usecols=(0, 1, 2), ndmin=2)
 
 
-def _in_order_of(points: np.ndarray, surface: Surface) -> Surface:
+def _in_order_of(points: np.ndarray, surface: Surface, path: Path) -> Surface:
     """The surface on the points of the file: a reader splits those that have several texture coordinates."""
     if points.shape == surface.points.shape and np.allclose(points, surface.points):
         return surface
+    if not (np.isfinite(points).all() and np.isfinite(surface.points).all()):
+        raise UserError(
+            f"{path} has points that are no numbers beside points with several texture coordinates: {EXPORT_HINT}"
+        )
     place = cKDTree(points).query(surface.points)[1]
     like = cKDTree(surface.points).query(points)[1]
     return Surface(points, place[surface.faces].astype(np.int32), surface.color[like])
