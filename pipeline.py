@@ -234,7 +234,9 @@ def main(
     render_image: Annotated[str | None, typer.Option(help="Image of render, as NAME@sha256:...")] = None,
     train_image: Annotated[str | None, typer.Option(help="Image of the other stages, as NAME@sha256:...")] = None,
     allow_tags: Annotated[bool, typer.Option("--allow-tags", help="Take images by a tag, which may change.")] = False,
-    run_name: Annotated[str | None, typer.Option(help="Name of the run. Default: profile and time.")] = None,
+    run_name: Annotated[
+        str | None, typer.Option(envvar="KFP_RUN_NAME", help="Name of the run. Default: profile and time.")
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--watch", help="With --submit: follow the run, and end with its status.")
     ] = False,
@@ -263,6 +265,7 @@ def main(
             "namespace": namespace,
             "token": token,
             "experiment": experiment,
+            "run_name": run_name,
             "service_account": service_account,
         },
         "images": {"render": render_image, "train": train_image},
@@ -272,7 +275,7 @@ def main(
         compile_to(compile_, config, cluster, store, tracking_uri)
         return typer.echo(f"wrote {compile_}")
     check_submission(cluster, store, allow_tags)
-    run_name = run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    run_name = cluster.kfp.run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if dry_run:
         return typer.echo(describe_submission(config, cluster, store, tracking_uri, run_name))
     return submit(config, cluster, store, tracking_uri, run_name, follow)

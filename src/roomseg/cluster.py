@@ -45,6 +45,7 @@ class KfpServer(Section):
     kfp_namespace: str = "kubeflow"  # where the server runs, for kubeconfig
     namespace: str | None = None  # of the run; null: the server has no users of its own
     experiment: str = "roomseg"
+    run_name: str | None = None  # null: profile and time
     service_account: str | None = None  # of the pods; null: the server's default
 
 

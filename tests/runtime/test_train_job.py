@@ -144,3 +144,10 @@ def test_without_the_right_the_remedy_is_told(cluster, jobs, manifest):
         UserError, match=r"no right to TrainJobs in namespace ns: install the chart with rbac.trainJobs"
     ):
         jobs.run(manifest)
+
+
+def test_an_exceeded_quota_is_told_as_such(cluster, jobs, manifest):
+    said = "trainjobs is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=8, limited: 4"
+    cluster.server.tell(f"POST {FOLDER}", {"message": said}, status=403)
+    with pytest.raises(UserError, match=r"quota of namespace ns is too small .*limited: 4\); lower nodes, gpus"):
+        jobs.run(manifest)

@@ -132,6 +132,20 @@ def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(server):
     assert TOKEN not in done.stdout
 
 
+def test_a_run_is_named_by_flag_before_environment_before_file(server, tmp_path, monkeypatch):
+    cluster = tmp_path / "cluster.toml"
+    cluster.write_text('kfp = {run_name = "of-the-file"}\n')
+
+    def name(*more: str) -> str:
+        done = submit(server, "--dry-run", "--cluster", str(cluster), *more)
+        return next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
+
+    assert name() == "of-the-file"
+    monkeypatch.setenv("KFP_RUN_NAME", "of-the-environment")
+    assert name() == "of-the-environment"
+    assert name("--run-name", "of-the-flag") == "of-the-flag"
+
+
 def test_a_kubeconfig_that_is_not_there_is_told():
     done = run_pipeline("--submit", "--kubeconfig", "/nowhere/config", "--store", "s3://b/p", *IMAGES)
     assert (done.returncode, done.stderr.strip()) == (2, "error: --kubeconfig /nowhere/config: no such file")

@@ -150,6 +150,11 @@ class TrainJobs:
         try:
             yield
         except ApiException as error:
+            if error.status == 403 and "exceeded quota" in _message(error):
+                raise UserError(
+                    f"TrainJob {name}: the quota of namespace {self._namespace} is too small ({_message(error)}); "
+                    "lower nodes, gpus, cpu or memory of the stage, or raise the quota; the same command goes on"
+                ) from None
             if error.status == 403:
                 raise UserError(
                     f"no right to TrainJobs in namespace {self._namespace}: install the chart with rbac.trainJobs=true"
