@@ -34,13 +34,10 @@ def lock(report: dict) -> str:
 def resolve() -> dict:
     """pip's report of what it would install."""
     options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-", "--requirement", "constraints.txt"]
-    only_pypi = {
-        "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "https://pypi.org/simple",
-        "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": "",
-    }  # fmt: skip
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *options],
-        cwd=ROOT, env=os.environ | only_pypi, stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, env=plain | {"PIP_CONFIG_FILE": os.devnull}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     if done.returncode != 0:
         sys.exit("lock.py: pip could not resolve constraints.txt (see above)")
