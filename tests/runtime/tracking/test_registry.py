@@ -32,6 +32,7 @@ def model_dir(folder: Path, seed: int) -> Path:
     save_file(build_student("T", seed=seed).state_dict(), folder / "model.safetensors")
     description = {
         "network": "T",
+        "labels": PANOROOMS3D.name,
         "classes": list(PANOROOMS3D.names),
         "skip": True,
         "voxel_m": 0.04,
@@ -68,6 +69,24 @@ def test_register_promote_and_predict(
     expected = build_student("T", seed=1).eval().predict(torch.from_numpy(volume)[None])[0].numpy()
     assert labels.shape == expected.shape == (40, 64, 33)
     assert (labels == expected).mean() > 0.999
+
+
+def test_a_version_says_what_it_is(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:
+    registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
+    scores = {"distilled_miou": 0.25, "teacher_miou": float("nan")}
+    registry.register("roomseg", model_dir(tmp_path / "model", seed=1), scores, {"distilled": "sha-of-weights"})
+    packed = Path(run.client.download_artifacts(run.run_id, "model", str(tmp_path)))
+    metadata = mlflow.models.Model.load(str(packed)).metadata
+    assert metadata["classes"] == list(PANOROOMS3D.names)
+    red, green, blue = PANOROOMS3D.colors[-1]
+    assert metadata["palette"][-1] == f"#{red:02x}{green:02x}{blue:02x}"
+    assert (metadata["network"], metadata["voxel_m"], metadata["truncation_voxels"]) == ("T", 0.04, 5)
+    card = (packed / "README.md").read_text()
+    assert "| distilled_miou | 0.2500 |" in card
+    assert "teacher_miou" not in card
+    assert "| distilled | sha-of-weights |" in card
+    last = len(PANOROOMS3D.names) - 1
+    assert f"| {last} | {PANOROOMS3D.names[last]} | `{metadata['palette'][last]}` |" in card
 
 
 def test_a_download_leaves_the_server_of_the_process_alone(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from roomseg.errors import UserError
 from roomseg.runtime.fingerprint import digest_of
 from roomseg.runtime.storage import sha256_of
 from roomseg.runtime.tracking.client import check_reachable, connect, mlflow_errors
+from roomseg.runtime.tracking.model_card import metadata_of, model_card
 
 _CHAMPION, _PREVIOUS, _CHALLENGER = "champion", "previous", "challenger"
 _PROMOTED = "roomseg.promoted"
 _SCORE = "roomseg.score."
 _DIGEST = "roomseg.model_digest"
 _ARTIFACTS = "model"  # folder in the run's artifacts
+_CARD = "README.md"
 
 
 class MlflowRegistry:
@@ -49,7 +52,7 @@ class MlflowRegistry:
             self._ensure_model(name)
             version = self._version_of(name, digest)
             if version is None:
-                self._upload(model_dir)
+                self._upload(name, model_dir, scores, tags)
                 source, all_tags = f"runs:/{self._run_id}/{_ARTIFACTS}", {**described, _DIGEST: digest}
                 made = self._client.create_model_version(name, source=source, run_id=self._run_id, tags=all_tags)
                 return str(made.version)
@@ -108,10 +111,12 @@ class MlflowRegistry:
         same = [int(found.version) for found in versions if found.tags.get(_DIGEST) == digest]
         return str(min(same)) if same else None
 
-    def _upload(self, model_dir: Path) -> None:
+    def _upload(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        metadata = metadata_of(json.loads((model_dir / "model.json").read_text()))
         with tempfile.TemporaryDirectory() as folder:
             packed = Path(folder) / _ARTIFACTS
-            save_pyfunc(model_dir, packed)
+            save_pyfunc(model_dir, packed, metadata)
+            (packed / _CARD).write_text(model_card(name, metadata, scores, tags))
             self._client.log_artifacts(self._run_id, str(packed), _ARTIFACTS)
 
 
@@ -148,7 +153,7 @@ def folder_digest(folder: Path) -> str:
     return digest_of([[path.relative_to(folder).as_posix(), sha256_of(path)] for path in files])
 
 
-def save_pyfunc(model_dir: Path, target: Path) -> None:
+def save_pyfunc(model_dir: Path, target: Path, metadata: Mapping[str, Any]) -> None:
     """The folder as an MLflow model whose ``predict`` takes (4, X, Y, Z) float32 and gives (X, Y, Z) uint8."""
     import mlflow.pyfunc
     import numpy as np
@@ -165,4 +170,5 @@ def save_pyfunc(model_dir: Path, target: Path) -> None:
             data_path=str(model_dir),
             pip_requirements=[f"roomseg=={roomseg.__version__}"],
             signature=ModelSignature(inputs=Schema([volume]), outputs=Schema([labels])),
+            metadata=dict(metadata),
         )
