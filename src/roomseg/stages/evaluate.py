@@ -3,7 +3,8 @@
 Two simple predictors frame the networks: the constant one (the commonest class of the training rooms everywhere) and
 the untrained student. Baselines that were trained like the student (``evaluate.baselines``) stand between.
 
-What lies beside the report: ``views/ROOM.html``, the pictured rooms in 3D, and ``rooms.csv``, a line a test room.
+What lies beside the report: ``views/ROOM.html``, the pictured rooms in 3D, ``rooms.csv``, a line a test room, and
+``room_results.parquet``, by which ``register`` compares this student with others.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from roomseg.stages.predicting.inputs import open_room
 from roomseg.stages.predicting.models import LoadedModel
 from roomseg.stages.predicting.result import predict, summary_of
 from roomseg.stages.predicting.view import write_view
+from roomseg.stages.room_results import add_room_results
 from roomseg.stages.teacher import load_teacher, teacher_confusions
 from roomseg.training import training_device
 
@@ -74,6 +76,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     confusion = np.sum(judged["distilled student"].matrices, axis=0)  # (K, K)
     add_json(ctx, "scores.json", {"teacher_2d": teacher_2d, "models": [scores_only(model) for model in models]})
     add_json(ctx, "confusion.json", {"classes": list(labels.names), "voxels": confusion.tolist()})
+    add_room_results(ctx, test, judged["distilled student"].matrices)
     last = networks["distilled student"]
     content = ReportContent(
         title="roomseg: evaluation",
