@@ -101,12 +101,13 @@ def test_scores_are_those_of_the_confusion_matrix(finished):
 def test_the_registered_model_predicts(finished):
     store, _ = finished
     code = """
-import numpy as np, mlflow, sys
+import io, numpy as np, mlflow, pandas, sys
 mlflow.set_tracking_uri(sys.argv[1]); mlflow.set_registry_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/roomseg@champion")
-volume = np.full((4, 20, 24, 16), -1, np.float32); volume[0] = -3; volume[0, :, :, 4:6] = 0
-labels = model.predict(volume)
-np.save(sys.argv[2], labels)
+tsdf = np.full((20, 24, 16), 127, np.int8); tsdf[:, :, 4:6] = 0
+packed = io.BytesIO(); np.savez_compressed(packed, tsdf=tsdf, rgb=np.zeros((*tsdf.shape, 3), np.uint8))
+answer = model.predict(pandas.DataFrame({"volume": [packed.getvalue()]}))
+np.save(sys.argv[2], np.load(io.BytesIO(answer["labels"][0]))["label"])
 """
     out = store / "labels.npy"
     uri = f"sqlite:///{store / 'mlflow.db'}"

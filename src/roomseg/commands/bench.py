@@ -89,13 +89,13 @@ def generated_rooms(count: int, settings: Sequence[str]) -> list[Room]:
 
 
 def _of_store(store: str, split: str, count: int) -> list[Room]:
-    from roomseg.commands.data import open_artifact
     from roomseg.data.dataset import open_rooms
+    from roomseg.runtime.artifacts import open_render
     from roomseg.splits import SPLITS
 
     if split not in SPLITS:
         raise UsageError(f"--split {split}: expected {', '.join(SPLITS)}")
-    return list(islice(open_rooms(open_artifact(store, ""), split), count))
+    return list(islice(open_rooms(open_render(store), split), count))
 
 
 def measure(name: NetworkName, rooms: Iterable[Room]) -> Cost:

@@ -12,7 +12,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from roomseg.errors import UserError
 from roomseg.labels import VOID, label_set
 from roomseg.splits import SPLITS
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:  # the rest is imported where it is needed: --help answers at 
     from roomseg.data.check import Check
     from roomseg.runtime.artifacts import StoreArtifactReader
     from roomseg.runtime.manifest import Manifest
-    from roomseg.runtime.storage import Store
 
 app = typer.Typer(no_args_is_help=True, help="Audit the rooms of a store, and look at one of them.")
 
@@ -42,8 +40,9 @@ def check(
     Exits with 1 if there is a fault.
     """
     from roomseg.data.check import check_rooms, damage
+    from roomseg.runtime.artifacts import open_render
 
-    rooms = open_artifact(store, artifact)
+    rooms = open_render(store, artifact)
     checked = check_rooms(rooms)
     if deep:
         checked.faults.extend(_with_progress(rooms, damage))
@@ -65,33 +64,14 @@ def show(
     """Write a picture sheet of one room: panorama, room from above, their labels, ray hits, classes and credits."""
     from roomseg.data.dataset import find_room
     from roomseg.report.room_sheet import write_room_sheet
+    from roomseg.runtime.artifacts import open_render
     from roomseg.runtime.storage import local_errors
 
     path = out or Path(f"{room_id}.png")
-    room = find_room(open_artifact(store, artifact), room_id).load()
+    room = find_room(open_render(store, artifact), room_id).load()
     with local_errors("write", path):
         write_room_sheet(room, path)
     print(path)
-
-
-def open_artifact(store_url: str, fingerprint: str) -> StoreArtifactReader:
-    """A complete render artifact of a store; raises ``UserError`` if there is none."""
-    from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
-    from roomseg.runtime.storage import open_store
-
-    store = open_store(store_url)
-    return StoreArtifactReader(store, _find_manifest(store, fingerprint), cache_dir(store))
-
-
-def _find_manifest(store: Store, fingerprint: str) -> Manifest:
-    from roomseg.runtime.manifest import read_manifest
-
-    names = [fingerprint] if fingerprint else store.folders("artifacts/render/")
-    found = [manifest for name in names if (manifest := read_manifest(store, "render", name)) is not None]
-    if not found:
-        which = f"no complete render artifact {fingerprint}" if fingerprint else "no complete render artifact"
-        raise UserError(f"{store.url} has {which}: run `roomseg render` with this store first")
-    return max(found, key=lambda manifest: manifest.created)
 
 
 def _with_progress(rooms: StoreArtifactReader, damage: Any) -> list[str]:

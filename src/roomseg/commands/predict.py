@@ -136,11 +136,11 @@ def _checked(room: PredictInput, grid: Grid) -> PredictInput:
 
 
 def _stored_room(room_id: str, store: str) -> Any:
-    from roomseg.commands.data import open_artifact
     from roomseg.data.dataset import find_room
+    from roomseg.runtime.artifacts import open_render
 
     try:
-        return find_room(open_artifact(store, ""), room_id).load()
+        return find_room(open_render(store), room_id).load()
     except UserError as error:
         raise UserError(f"{room_id} is no file or folder here, and no room of {store} either: {error}") from None
 

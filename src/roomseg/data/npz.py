@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import tokenize
 import zipfile
@@ -30,15 +31,17 @@ _DAMAGED = (
 )
 
 
-def read_arrays(path: Path, names: Sequence[str], most_values: int) -> list[np.ndarray]:
+def read_arrays(source: Path | bytes, names: Sequence[str], most_values: int) -> list[np.ndarray]:
     """The arrays of these names, in this order; each may have ``most_values`` values at most.
 
-    Raises ``UserError`` that names the file and the array for an archive that is damaged or has not all of them, and
-    for an array of anything but numbers, of another size than its header says, or too large.
+    ``source`` is the file, or its content. Raises ``UserError`` that names the file and the array for an archive that
+    is damaged or has not all of them, and for an array of anything but numbers, of another size than its header says,
+    or too large.
     """
-    where = str(path)
+    path = "the .npz" if isinstance(source, bytes) else str(source)
+    where = path
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
             present = set(archive.namelist())
             missing = [name for name in names if f"{name}.npy" not in present]
             if missing:
@@ -48,6 +51,8 @@ def read_arrays(path: Path, names: Sequence[str], most_values: int) -> list[np.n
                 where = f"{path}: {name}"
                 arrays.append(_read_array(archive, archive.getinfo(f"{name}.npy"), where, most_values))
             return arrays
+    except UserError:
+        raise
     except _DAMAGED as error:
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{where}: damaged ({first_line[:200]}); expected a whole .npz: get it again") from None

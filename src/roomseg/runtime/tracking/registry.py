@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import warnings
 from collections.abc import Mapping
+from importlib import metadata as installed
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,13 @@ _CHAMPION, _PREVIOUS, _CHALLENGER = "champion", "previous", "challenger"
 _PROMOTED = "roomseg.promoted"
 _SCORE = "roomseg.score."
 _DIGEST = "roomseg.model_digest"
+_SERVING = ("boto3", "numba", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scipy", "torch")
 _ARTIFACTS = "model"  # folder in the run's artifacts
 _CARD = "README.md"
 
 
 class MlflowRegistry:
-    """Versions are pyfunc models: ``mlflow.pyfunc.load_model("models:/roomseg@champion").predict(volume)``."""
+    """Versions are pyfunc models, as ``served_model`` says: ``mlflow models serve -m models:/roomseg@champion``."""
 
     def __init__(self, client: Any, run_id: str, uri: str) -> None:
         self._client, self._run_id, self._uri = client, run_id, uri
@@ -154,21 +157,33 @@ def folder_digest(folder: Path) -> str:
 
 
 def save_pyfunc(model_dir: Path, target: Path, metadata: Mapping[str, Any]) -> None:
-    """The folder as an MLflow model whose ``predict`` takes (4, X, Y, Z) float32 and gives (X, Y, Z) uint8."""
+    """The folder as an MLflow model that ``served_model`` serves, with our code: it needs no roomseg installed."""
     import mlflow.pyfunc
-    import numpy as np
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema
 
-    volume = TensorSpec(np.dtype("float32"), (4, -1, -1, -1))
-    labels = TensorSpec(np.dtype("uint8"), (-1, -1, -1))
+    given = Schema([ColSpec("binary", "volume", required=False), ColSpec("string", "room", required=False)])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow asks for an input example; the signature says it all
+        warnings.simplefilter("ignore")  # MLflow asks for an example of each optional column
         mlflow.pyfunc.save_model(
             str(target),
             loader_module="roomseg.runtime.tracking.served_model",
             data_path=str(model_dir),
-            pip_requirements=[f"roomseg=={roomseg.__version__}"],
-            signature=ModelSignature(inputs=Schema([volume]), outputs=Schema([labels])),
+            code_paths=[str(Path(roomseg.__file__).parent)],
+            pip_requirements=[f"{name}=={installed.version(name)}" for name in _SERVING],
+            signature=ModelSignature(inputs=given, outputs=Schema([ColSpec("binary", "labels")])),
+            input_example=_example(),
             metadata=dict(metadata),
         )
+
+
+def _example() -> Any:  # pandas.DataFrame
+    """A request: a floor in a small volume."""
+    import numpy as np
+    import pandas as pd
+
+    tsdf = np.full((16, 16, 16), 127, np.int8)
+    tsdf[:, :, 5] = 0
+    packed = io.BytesIO()
+    np.savez_compressed(packed, tsdf=tsdf, rgb=np.full((*tsdf.shape, 3), 128, np.uint8))
+    return pd.DataFrame({"volume": [packed.getvalue()]})
