@@ -72,6 +72,8 @@ def _takes(schema: dict[str, Any]) -> str:
         return f"{len(schema['prefixItems'])} of: {_takes(schema['prefixItems'][0])}"
     if schema["type"] == "array":
         return f"list of: {_takes(schema['items'])}"
+    if schema["type"] == "object":
+        return f"names, each with a {_takes(schema['additionalProperties'])}"
     words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false", "null": "null"}
     bounds = {
         "exclusiveMinimum": "> {}",

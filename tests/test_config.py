@@ -39,7 +39,8 @@ def test_override_changes_one_value():
 
 
 def test_overrides_that_hold_only_together():
-    changed = override(demo(), ["render.room_size_m=[8,9]", "register.model_name=other"])
+    floors = 'register.class_floors={"sofa": 0.1, "bookshelf": 0.2}'  # classes of two label sets
+    changed = override(demo(), ["render.room_size_m=[8,9]", "register.model_name=other", floors])
     assert changed.render.room_size_m == (8, 9)
     assert changed.section("register").model_name == "other"
 
@@ -56,6 +57,9 @@ def test_overrides_that_hold_only_together():
         ("distill.tau=NaN", "finite"),
         ("render.room_size_m=[3,2]", "expected 0 < low <= high"),
         ("pretrain.block_voxels=100", "multiple of 64"),
+        ('register.class_floors={"sofas": 0.1}', "got 'sofas'; did you mean 'sofa'?"),
+        ('register.class_floors={"void": 0.1}', "expected names of classes, got 'void'"),
+        ('register.class_floors={"sofa": 10}', "class_floors.sofa: Input should be less than 1"),
     ],
 )
 def test_bad_overrides_are_refused_in_one_line(setting, words):

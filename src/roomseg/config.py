@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.config import JsonDict
 
 from roomseg.errors import UsageError
+from roomseg.labels import LABEL_SETS, VOID
 
 NOT_IN_FINGERPRINT: JsonDict = {"fingerprint": False}
 
@@ -219,7 +220,23 @@ class EvaluateConfig(Section):
 
 class RegisterConfig(Section):
     model_name: str = Field("roomseg", pattern=r"^[A-Za-z0-9_.-]+$")
-    min_gain: float = 0.0  # of miou over the champion
+    min_gain: PositiveFloat = 0.001  # of miou over the champion, on the same test rooms
+    min_confidence: float = Field(0.95, ge=0.5, le=1)  # share of bootstrap samples of these rooms with that gain
+    class_floors: dict[str, Fraction] = {}  # class -> least IoU on the test rooms
+    bootstrap_samples: Positive = 1000
+    seed: int = Field(0, ge=0)
+    licence: str = "not stated"  # of the weights, best by its SPDX id; for tags and model card
+
+    @field_validator("class_floors")
+    @classmethod
+    def _known_classes(cls, floors: dict[str, float]) -> dict[str, float]:
+        known = {name for labels in LABEL_SETS.values() for name in labels.names[VOID + 1 :]}
+        unknown = sorted(set(floors) - known)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f" of {', '.join(LABEL_SETS)}"
+            raise ValueError(f"expected names of classes, got {unknown[0]!r}{hint}")
+        return floors
 
 
 class PipelineConfig(Section):

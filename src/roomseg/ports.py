@@ -22,6 +22,11 @@ class ArtifactReader(Protocol):
     def scores(self) -> Mapping[str, float]: ...
 
     @property
+    def parents(self) -> Mapping[str, str]:
+        """The digest of each artifact that it was made of, by the name of the stage's input."""
+        ...
+
+    @property
     def seconds(self) -> float:
         """The wall-clock time that the stage took, all its attempts together."""
         ...
@@ -101,18 +106,41 @@ class Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a version did on its test rooms, kept with it."""
+
+    scores: Mapping[str, float]  # its own
+    rooms_digest: str  # of the test rooms
+    results: Path  # a small file, for comparing versions
+
+
+@dataclass(frozen=True)
+class Champion:
+    version: str
+    tags: Mapping[str, str]  # as it was registered with
+    results: bytes | None  # the content of its ``Evidence.results``, where it has any
+
+
 class ModelRegistry(Protocol):
     """The model registry as ``register`` needs it."""
 
-    def register(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
+    def register(
+        self,
+        name: str,
+        model_dir: Path,
+        scores: Mapping[str, float],
+        tags: Mapping[str, str],
+        evidence: Evidence,
+    ) -> str:
         """Store the model folder as a new version; the same folder again gives the same version. Returns it.
 
         The version is ``challenger`` until it is promoted.
         """
         ...
 
-    def champion(self, name: str) -> tuple[str, dict[str, float]] | None:
-        """Version and scores of the model with the alias ``champion``."""
+    def champion(self, name: str) -> Champion | None:
+        """The version with the alias ``champion``."""
         ...
 
     def promote(self, name: str, version: str) -> None:

@@ -55,6 +55,7 @@ class FolderArtifact:
     digest: str = "digest"
     seconds: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)  # names of the files whose paths were asked for
 
     def names(self, prefix: str = "") -> list[str]:

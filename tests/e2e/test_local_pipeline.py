@@ -81,6 +81,7 @@ def test_it_ends_with_scores_and_where_things_are(finished):
     report = Path(re.search(r"^report\s+(\S+)$", done.stdout, re.M)[1])
     assert report.read_text().lower().startswith("<!doctype html>")
     assert re.search(r"^model\s+roomseg version 1@champion$", done.stdout, re.M)
+    assert re.search(r"^gate\s+there was no champion to compare with$", done.stdout, re.M)
     assert f"roomseg ui --store {store}" in done.stdout
 
 

@@ -114,29 +114,3 @@ def test_a_bad_configuration_exits_with_2(ports, capsys):
         run(ports, '{"epochs": 0}')
     assert caught.value.code == 2
     assert "configuration of teacher" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("champion", "verdict", "words"),
-    [
-        (None, "register", "mIoU 0.3000, and there is no champion yet"),
-        (("7", {}), "register", "the champion, version 7, has no score: `roomseg promote` decides"),
-        (("7", {"distilled_miou": 0.3}), "register", "the champion, version 7, is this student"),
-        (("7", {"distilled_miou": 0.2}), "register", "mIoU 0.3000 against 0.2000 of the champion, version 7"),
-        (
-            ("7", {"distilled_miou": 0.25}),
-            "keep",
-            "0.2500 of the champion, version 7; expected a gain of more than 0.05",
-        ),
-    ],
-)
-def test_the_gate_registers_what_beats_the_champion(tmp_path, monkeypatch, champion, verdict, words):
-    asked = []
-    monkeypatch.setattr(component, "find_champion", lambda *where: asked.append(where) or champion)
-    evaluation = manifest().model_copy(update={"scores": {"distilled_miou": 0.3}})
-    (tmp_path / "evaluation").write_text(evaluation.to_json())
-    config = demo().register_.model_copy(update={"min_gain": 0.05}).model_dump_json()
-    paths = (str(tmp_path / "evaluation"), str(tmp_path / "decision"))
-    assert component.decide(config, "store", "http://mlflow", *paths) == verdict
-    assert asked == [("roomseg", "http://mlflow")]
-    assert words in (tmp_path / "decision").read_text()

@@ -162,6 +162,10 @@ class StoreArtifactReader:
         return self.manifest.scores
 
     @property
+    def parents(self) -> Mapping[str, str]:
+        return {name: parent.digest for name, parent in self.manifest.parents.items()}
+
+    @property
     def seconds(self) -> float:
         return self.manifest.seconds
 

@@ -18,7 +18,8 @@ from roomseg.runtime.run_record import summarise_run
 from roomseg.runtime.stage import run_shard, run_stage
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking import default_tracking_uri, find_champion
-from roomseg.stages.register import judge
+from roomseg.stages import room_results
+from roomseg.stages.gate import DISTILLED, judge
 
 MAX_PAGE_BYTES = 20_000_000  # of a page that KFP's UI shows; it loads the whole page at once
 
@@ -100,7 +101,7 @@ def show_evaluation(manifest: Manifest, store: str, confusion: ConfusionPort, pa
 
 
 def decide(config: str, store: str, tracking_uri: str, evaluation: str, output: str) -> str:
-    """ "register" if the evaluated student beats the champion or there is none, else "keep"; Markdown into ``output``.
+    """ "keep" if the evaluated student does not beat the champion, else "register"; Markdown into ``output``.
 
     ``config`` is the section of ``register``. Asked anew each time: the champion may be another one by now.
     """
@@ -108,11 +109,14 @@ def decide(config: str, store: str, tracking_uri: str, evaluation: str, output: 
         section = parse_section("register", config)
         assert isinstance(section, RegisterConfig)
         evaluated = Manifest.from_json(Path(evaluation).read_text(), evaluation)
+        opened = open_store(store)
+        file = StoreArtifactReader(opened, evaluated, cache_dir(opened)).path(room_results.NAME)
+        results = room_results.unpacked(file.read_bytes(), f"{room_results.NAME} of {evaluation}")
         champion = find_champion(section.model_name, tracking_uri or default_tracking_uri(store))
-    verdict, reason = judge(section, evaluated.scores, champion)
-    print(f"roomseg gate: {verdict}: {reason}")
-    _write(Path(output), f"**{verdict}** {section.model_name}: {reason}\n")
-    return verdict
+        verdict = judge(section, results, evaluated.parents[DISTILLED].digest, champion)
+    print(f"register: {verdict.outcome}: {verdict.reason}")
+    _write(Path(output), f"**{verdict.outcome}** {section.model_name}: {verdict.reason}\n")
+    return "keep" if verdict.outcome == "keep" else "register"
 
 
 def finish_run(store: str, run_id: str, state: str, error: str, output: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from roomseg.config import Section
 from roomseg.errors import UsageError, UserError
+from roomseg.ports import Evidence
 
 PROCESSES = "ROOMSEG_PROCESSES"  # in the environment: how many, instead of one a GPU
 
@@ -98,7 +99,9 @@ class Bystander:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         return
 
-    def register(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
+    def register(
+        self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str], evidence: Evidence
+    ) -> str:
         raise KeyError(name)
 
     def champion(self, name: str) -> None:

@@ -40,16 +40,17 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
     times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in done.items())
     console.print(f"times     {times}", soft_wrap=True)
     console.print(f"report    {_report(store, manifests['evaluate'])}", soft_wrap=True)
-    console.print(f"model     {_model(store, registered)}", soft_wrap=True)
+    for line in _model(store, registered):
+        console.print(line, soft_wrap=True)
     console.print(f"MLflow    {_mlflow_command(store_url, tracking_uri)}", soft_wrap=True)
 
 
-def _model(store: Store, registered: Manifest | None) -> str:
-    stays = "(the champion stays: no gain over it was shown)"
+def _model(store: Store, registered: Manifest | None) -> list[str]:
     if registered is None:
-        return f"not registered {stays}"
+        return ["model     not registered: the champion stays (the line `register: keep` above says why)"]
     told = json.loads(_fetched(store, registered, "registered.json").read_text())
-    return f"{told['name']} version {told['version']}{'@champion' if told['champion'] else ' ' + stays}"
+    place = "@champion" if told["champion"] else " (the champion stays)"
+    return [f"model     {told['name']} version {told['version']}{place}", f"gate      {told['reason']}"]
 
 
 def scores_table(scores: dict[str, float], baselines: Sequence[str] = ()) -> Table:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from roomseg.errors import UserError
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.student import build_student
+from roomseg.ports import Champion
 from roomseg.runtime.storage import DirectoryStore
 from roomseg.runtime.tracking import (
     Journal,
@@ -22,6 +23,7 @@ from roomseg.runtime.tracking import (
     promote_version,
     roll_back,
 )
+from roomseg.runtime.tracking.model_card import model_card
 from roomseg.runtime.tracking.registry import folder_digest
 
 
@@ -56,8 +58,10 @@ def test_register_promote_and_predict(
     assert version == "1"
     assert registry.champion("roomseg") is None
     registry.promote("roomseg", version)
-    assert registry.champion("roomseg") == ("1", {"miou": 0.1 + 0.2, "iou/door/window": 0.5})
-    assert run.client.get_model_version("roomseg", "1").tags["why"] == "test"
+    tags = run.client.get_model_version("roomseg", "1").tags
+    assert registry.champion("roomseg") == Champion("1", tags, None)
+    assert (tags["roomseg.score.miou"], tags["roomseg.score.iou/door/window"]) == (repr(0.1 + 0.2), "0.5")
+    assert tags["why"] == "test"
     assert run.client.get_model_version("roomseg", "1").run_id == run.run_id
 
 
@@ -65,7 +69,8 @@ def test_a_version_says_what_it_is(run: StageRun, mlflow_uri: str, tmp_path: Pat
     registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
     scores = {"distilled_miou": 0.25, "teacher_miou": float("nan")}
     registry.register("roomseg", model_dir(tmp_path / "model", seed=1), scores, {"distilled": "sha-of-weights"})
-    packed = Path(run.client.download_artifacts(run.run_id, "model", str(tmp_path)))
+    source = run.client.get_model_version_download_uri("roomseg", "1")
+    packed = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(tmp_path)))
     metadata = mlflow.models.Model.load(str(packed)).metadata
     assert metadata["classes"] == list(PANOROOMS3D.names)
     red, green, blue = PANOROOMS3D.colors[-1]
@@ -75,6 +80,8 @@ def test_a_version_says_what_it_is(run: StageRun, mlflow_uri: str, tmp_path: Pat
     assert "| distilled_miou | 0.2500 |" in card
     assert "teacher_miou" not in card
     assert "| distilled | sha-of-weights |" in card
+    assert "| licence | not stated |" in card
+    assert "| licence | CC0-1.0 |" in model_card("roomseg", metadata, scores, {"licence": "CC0-1.0"})
     last = len(PANOROOMS3D.names) - 1
     assert f"| {last} | {PANOROOMS3D.names[last]} | `{metadata['palette'][last]}` |" in card
 
@@ -103,10 +110,8 @@ def test_the_same_folder_again_is_the_same_version(run: StageRun, mlflow_uri: st
     assert folder_digest(folder) != folder_digest(other)
     assert registry.register("roomseg", other, {"miou": 0.3}, {}) == "2"
     assert len(run.client.search_model_versions("name='roomseg'")) == 2
-    registry.promote("roomseg", "1")
-    assert registry.champion("roomseg") == ("1", {"miou": 0.2})
-    registry.promote("roomseg", "2")
-    assert registry.champion("roomseg") == ("2", {"miou": 0.3})
+    tags = [run.client.get_model_version("roomseg", version).tags["roomseg.score.miou"] for version in "12"]
+    assert tags == ["0.2", "0.3"]
 
 
 def test_challenger_champion_and_previous(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:

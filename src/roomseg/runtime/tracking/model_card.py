@@ -30,13 +30,13 @@ def model_card(name: str, metadata: Mapping[str, Any], scores: Mapping[str, floa
         ("network", metadata["network"]),
         ("voxel", f"{metadata['voxel_m'] * 100:g} cm, truncation {metadata['truncation_voxels']} voxels"),
         ("label set", metadata["label_set"]),
-        ("licence", "not stated; the terms of the training data may bind"),
-        *tags.items(),
+        *{"licence": "not stated", **tags}.items(),
     ]
     lines = [
         f"# {name}",
         "Indoor 3D semantic segmentation: a class for each voxel of a TSDF with colours.",
         _table(("fact", "value"), facts),
+        "Whatever the licence, the terms of the data that it was trained on may bind.",
         "## Scores when it was registered",
         _table(("score", "value"), measured) if measured else "None: it was never evaluated here.",
         "## Classes",

@@ -13,9 +13,11 @@ from typing import Any
 
 import roomseg
 from roomseg.errors import UserError
+from roomseg.ports import Champion, Evidence
 from roomseg.runtime.fingerprint import digest_of
 from roomseg.runtime.storage import sha256_of
 from roomseg.runtime.tracking.client import check_reachable, connect, mlflow_errors
+from roomseg.runtime.tracking.evidence import log_evidence, read_results
 from roomseg.runtime.tracking.model_card import metadata_of, model_card
 
 _CHAMPION, _PREVIOUS, _CHALLENGER = "champion", "previous", "challenger"
@@ -23,7 +25,7 @@ _PROMOTED = "roomseg.promoted"
 _SCORE = "roomseg.score."
 _DIGEST = "roomseg.model_digest"
 _SERVING = ("boto3", "numba", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scipy", "torch")
-_ARTIFACTS = "model"  # folder in the run's artifacts
+_MODEL_ID, _RESULTS = "roomseg.model_id", "roomseg.results"  # MLflow's logged model; where the results by room are
 _CARD = "README.md"
 
 
@@ -39,11 +41,16 @@ class MlflowRegistry:
         model_dir: Path,
         scores: Mapping[str, float],
         tags: Mapping[str, str],
+        evidence: Evidence | None = None,
         alias: str = _CHALLENGER,
     ) -> str:
-        """See ``ports.ModelRegistry``. A folder that is there already only gets the new scores, tags and alias."""
-        version = self._registered(name, model_dir, scores, tags)
+        """See ``ports.ModelRegistry``. A folder that is there already only gets what is new besides."""
         with mlflow_errors(self._uri):
+            version = self._registered(name, model_dir, scores, tags)
+            if evidence is not None:
+                model_id = self._client.get_model_version(name, version).tags.get(_MODEL_ID)
+                where = log_evidence(self._client, self._run_id, model_id, evidence)
+                self._client.set_model_version_tag(name, version, _RESULTS, where)
             if alias != _CHALLENGER or self.aliases(name).get(_CHAMPION) != version:
                 self._client.set_registered_model_alias(name, alias, version)
         return version
@@ -51,26 +58,27 @@ class MlflowRegistry:
     def _registered(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> str:
         digest = folder_digest(model_dir)
         described = {**tags, **{f"{_SCORE}{key}": repr(float(value)) for key, value in scores.items()}}
-        with mlflow_errors(self._uri):
-            self._ensure_model(name)
-            version = self._version_of(name, digest)
-            if version is None:
-                self._upload(name, model_dir, scores, tags)
-                source, all_tags = f"runs:/{self._run_id}/{_ARTIFACTS}", {**described, _DIGEST: digest}
-                made = self._client.create_model_version(name, source=source, run_id=self._run_id, tags=all_tags)
-                return str(made.version)
-            for key, value in described.items():
-                self._client.set_model_version_tag(name, version, key, value)
-            return version
+        self._ensure_model(name)
+        version = self._version_of(name, digest)
+        if version is None:
+            model = self._upload(name, model_dir, scores, tags)
+            all_tags = {**described, _DIGEST: digest, _MODEL_ID: model.model_id}
+            # Not by models:/MODEL_ID: a local database would be looked up in the server of the whole process.
+            source, ids = model.artifact_location, {"run_id": self._run_id, "model_id": model.model_id}
+            return str(self._client.create_model_version(name, source=source, tags=all_tags, **ids).version)
+        for key, value in described.items():
+            self._client.set_model_version_tag(name, version, key, value)
+        return version
 
-    def champion(self, name: str) -> tuple[str, dict[str, float]] | None:
-        """Version and scores of the champion, None if there is none or no such model."""
+    def champion(self, name: str) -> Champion | None:
+        """None if there is none or no such model."""
         version = self.aliases(name).get(_CHAMPION)
         if version is None:
             return None
         with mlflow_errors(self._uri):
             tags = self._client.get_model_version(name, version).tags
-        return version, {k.removeprefix(_SCORE): float(v) for k, v in tags.items() if k.startswith(_SCORE)}
+            results = read_results(self._client, tags[_RESULTS]) if _RESULTS in tags else None
+        return Champion(version, tags, results)
 
     def aliases(self, name: str) -> dict[str, str]:
         """The version of each alias; empty where there is no such model."""
@@ -114,17 +122,24 @@ class MlflowRegistry:
         same = [int(found.version) for found in versions if found.tags.get(_DIGEST) == digest]
         return str(min(same)) if same else None
 
-    def _upload(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> None:
+    def _upload(self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str]) -> Any:
+        """MLflow's logged model, with the files: what a version is made from, and metrics are linked to."""
+        from mlflow.entities import LoggedModelOutput
+
+        experiment = self._client.get_run(self._run_id).info.experiment_id
+        logged = self._client.create_logged_model(experiment, "model", source_run_id=self._run_id, tags=dict(tags))
         metadata = metadata_of(json.loads((model_dir / "model.json").read_text()))
         with tempfile.TemporaryDirectory() as folder:
-            packed = Path(folder) / _ARTIFACTS
+            packed = Path(folder) / "model"
             save_pyfunc(model_dir, packed, metadata)
             (packed / _CARD).write_text(model_card(name, metadata, scores, tags))
-            self._client.log_artifacts(self._run_id, str(packed), _ARTIFACTS)
+            self._client.log_model_artifacts(logged.model_id, str(packed))
+        self._client.log_outputs(self._run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        return self._client.finalize_logged_model(logged.model_id, "READY")
 
 
-def find_champion(name: str, uri: str) -> tuple[str, dict[str, float]] | None:
-    """Version and scores of a model's champion, if there is one."""
+def find_champion(name: str, uri: str) -> Champion | None:
+    """A model's champion, if there is one."""
     check_reachable(uri)
     return MlflowRegistry(connect(uri), "", uri).champion(name)
 
