@@ -56,6 +56,6 @@ def preview(
         f"teacher {manifests['teacher'].fingerprint[:8]}",
     ]
     path = out or Path(f"{room_id}-{student}.png")
-    with local_errors("write", path):
+    with local_errors("write", path, "--out"):
         write_preview(picture, label_set(room.labels), facts, path)
     print(path)
