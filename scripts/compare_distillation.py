@@ -23,8 +23,9 @@ from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.metrics import all_scores
 from roomseg.profiles import profile
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
+from roomseg.runtime.finding import find_inputs
 from roomseg.runtime.manifest import Manifest
-from roomseg.runtime.stage import find_inputs, run_stage
+from roomseg.runtime.stage import run_stage
 from roomseg.runtime.storage import open_store
 from roomseg.stages.networks import load_student, predict_room, room_confusion
 from roomseg.stages.teacher import load_teacher, teacher_confusions

@@ -31,7 +31,7 @@ def preview(
     from roomseg.labels import label_set
     from roomseg.report.preview import write_preview
     from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
-    from roomseg.runtime.stage import find_artifacts
+    from roomseg.runtime.finding import find_artifacts
     from roomseg.runtime.storage import local_errors, open_store
     from roomseg.stages.distillation.judging import camera_voxel
     from roomseg.stages.distillation.preview import panorama_picture
