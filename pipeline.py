@@ -3,7 +3,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ from components.render import render as render_stage
 from components.render_part import render_part as render_part_stage
 from components.teacher import teacher as teacher_stage
 from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
+from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
 from roomseg.errors import UsageError, UserError
 from roomseg.estimate import describe as describe_plan
@@ -63,8 +64,8 @@ def build_pipeline(
             pretrained = ops.pretrain(config=pretrain, rooms=rooms, **where).outputs["pretrained"]
             both = {"teacher": segmenter, "pretrained": pretrained}
             distilled = ops.distill(config=distill, rooms=rooms, **both, **where).outputs["distilled"]
-            baselines = pretrain_baselines(ops, config, rooms=rooms, **where)
-            models = {**both, "distilled": distilled, **baselines}
+            compared = train_comparisons(ops, config, both, rooms=rooms, **where)
+            models = {**both, "distilled": distilled, **compared}
             evaluation = ops.evaluate(config=evaluate, rooms=rooms, **models, **where).outputs["evaluation"]
             gate = ops.gate(config=register, store=store, tracking_uri=tracking_uri, evaluation=evaluation)
             with dsl.If(gate.outputs["Output"] == "register", name="better-than-the-champion"):
@@ -111,13 +112,17 @@ def render_in_parts(ops: _Components, fan_out: FanOut, **ports: object) -> objec
     return ops.render(parts=dsl.Collected(part), **ports).outputs["rooms"]
 
 
-def pretrain_baselines(ops: _Components, config: PipelineConfig, **ports: object) -> dict[str, object]:
-    """The baselines of ``evaluate``: trained as the student is pretrained, side by side with it."""
+def train_comparisons(
+    ops: _Components, config: PipelineConfig, both: Mapping[str, object], **ports: object
+) -> dict[str, object]:
+    """The baselines and ablations of ``evaluate``: trained as the student is, side by side with it."""
     trained = {}
-    for name in config.evaluate.baselines:
-        section = config.pretrain.for_baseline(name).model_dump_json()
-        task = ops.pretrain(config=section, **ports).set_display_name(f"pretrain-{name}")
-        trained[f"baseline_{name}"] = task.outputs["pretrained"]
+    for each, section in comparisons(config).items():
+        if each.stage == "pretrain":
+            task, made = ops.pretrain(config=section.model_dump_json(), **ports), "pretrained"
+        else:
+            task, made = ops.distill(config=section.model_dump_json(), **both, **ports), "distilled"
+        trained[each.port] = task.set_display_name(each.task).outputs[made]
     return trained
 
 

@@ -22,6 +22,8 @@ def evaluate(
     baseline_sparse_unet: Optional[Input[Model]] = None,
     baseline_sparse_unet_large: Optional[Input[Model]] = None,
     baseline_vtunet: Optional[Input[Model]] = None,
+    ablation_no_skip: Optional[Input[Model]] = None,
+    ablation_ce_only: Optional[Input[Model]] = None,
 ) -> None:
     from roomseg.runtime.component import run_component, show_evaluation
 
@@ -31,12 +33,14 @@ def evaluate(
         "pretrained": pretrained.path,
         "distilled": distilled.path,
     }
-    baselines = {
+    compared = {
         "baseline_unet3d": baseline_unet3d,
         "baseline_sparse_unet": baseline_sparse_unet,
         "baseline_sparse_unet_large": baseline_sparse_unet_large,
         "baseline_vtunet": baseline_vtunet,
+        "ablation_no_skip": ablation_no_skip,
+        "ablation_ce_only": ablation_ce_only,
     }
-    inputs |= {name: artifact.path for name, artifact in baselines.items() if artifact is not None}
+    inputs |= {name: artifact.path for name, artifact in compared.items() if artifact is not None}
     manifest = run_component("evaluate", config, store, tracking_uri, run_id, inputs, evaluation.path, metrics)
     show_evaluation(manifest, store, confusion, report.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from roomseg.cluster import TASKS, ClusterConfig, Pod
+from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig
 
 COLUMNS = ("task", "pods", "cpu", "memory", "GPUs", "scratch", "/dev/shm", "retries", "node", "secrets")
@@ -24,19 +25,20 @@ def describe_submission(
         "train": cluster.images.train,
     }
     lines = [f"{name:<11}{value}" for name, value in facts.items()]
-    lines += ["", *_aligned([COLUMNS, *_pods(cluster)]), ""]
+    lines += ["", *_aligned([COLUMNS, *_pods(config, cluster)]), ""]
     lines += [f"{name:<11}{config.section(name).model_dump_json()}" for name in SECTIONS]
     return "\n".join(lines)
 
 
-def _pods(cluster: ClusterConfig) -> list[tuple[str, ...]]:
+def _pods(config: PipelineConfig, cluster: ClusterConfig) -> list[tuple[str, ...]]:
     tasks = [task for task in TASKS if task != "render_part" or cluster.render.shards > 1]
-    return [(task, _count(cluster, task), *_row(cluster.pod(task))) for task in tasks]
+    return [(task, _count(config, cluster, task), *_row(cluster.pod(task))) for task in tasks]
 
 
-def _count(cluster: ClusterConfig, task: str) -> str:
-    fan_out = cluster.render
-    return f"{fan_out.shards}, {fan_out.parallelism} at a time" if task == "render_part" else "1"
+def _count(config: PipelineConfig, cluster: ClusterConfig, task: str) -> str:
+    if task == "render_part":
+        return f"{cluster.render.shards}, {cluster.render.parallelism} at a time"
+    return str(1 + sum(each.stage == task for each in comparisons(config)))
 
 
 def _row(pod: Pod) -> tuple[str, ...]:

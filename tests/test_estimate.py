@@ -40,6 +40,12 @@ def test_what_cannot_hold_it_is_said() -> None:
     assert len(warnings(finer, ClusterConfig())) == 4
 
 
+def test_what_is_compared_is_in_the_plan() -> None:
+    wanted = override(paper(), ['evaluate.baselines=["unet3d"]', 'evaluate.ablations=["ce_only","no_skip"]'])
+    tasks = [cost.stage for cost in estimate(wanted, ClusterConfig())][4:]
+    assert tasks == ["pretrain-unet3d", "pretrain-no_skip", "distill-ce_only"]
+
+
 def test_quantities_and_table() -> None:
     assert [quantity(text) for text in ("500m", "8", "16Gi", "1.5G")] == [0.5, 8, 16 * 2**30, 1.5e9]
     assert "4.5 core-seconds a room of 424 frames" in describe(paper(), ClusterConfig())

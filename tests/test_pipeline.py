@@ -61,6 +61,34 @@ def test_the_arrows():
     assert spec["root"]["dag"]["tasks"]["finish"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
+def test_what_is_compared_is_trained_side_by_side_with_the_student(tmp_path):
+    wanted = ('evaluate.baselines=["sparse_unet"]', 'evaluate.ablations=["no_skip","ce_only"]')
+    settings = [word for setting in wanted for word in ("--set", setting)]
+    done = run_pipeline("--compile", str(tmp_path / "pipeline.yaml"), *settings)
+    assert done.returncode == 0, done.stderr
+    spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
+    tasks = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    named = {task["taskInfo"]["name"]: task for task in tasks.values()}
+    changes = {
+        "pretrain-sparse_unet": ("pretrain", {"network": "sparse_unet"}, "baseline_sparse_unet"),
+        "pretrain-no_skip": ("pretrain", {"skip": False}, "ablation_no_skip"),
+        "distill-ce_only": ("distill", {"weight": 0.0}, "ablation_ce_only"),
+    }
+    executors = spec["deploymentSpec"]["executors"]
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, (stage, change, port) in changes.items():
+        task, student = named[name], named[stage]
+        section = json.loads(task["inputs"]["parameters"]["config"]["runtimeValue"]["constant"])
+        assert section == demo().section(stage).model_dump(mode="json") | change
+        assert task["inputs"]["artifacts"] == student["inputs"]["artifacts"]
+        assert task["dependentTasks"] == student["dependentTasks"]
+        same = [spec["components"][each["componentRef"]["name"]]["executorLabel"] for each in (task, student)]
+        assert executors[same[0]]["container"] == executors[same[1]]["container"]
+        assert pods[same[0]] == pods[same[1]]
+        reads = named["evaluate"]["inputs"]["artifacts"][port]["taskOutputArtifact"]
+        assert tasks[reads["producerTask"]] is task
+
+
 def test_nothing_is_installed_at_run_time():
     assert "pip install" not in (GOLDEN / "pipeline_demo.yaml").read_text()
     executors = golden()["deploymentSpec"]["executors"]
@@ -82,6 +110,11 @@ def test_compile_writes_the_package(tmp_path):
         ([], 2, "give one of --local, --compile FILE, --submit and --plan"),
         (["--local", "--profile", "nope"], 2, "unknown profile 'nope'; there are demo and paper"),
         (["--local", "--set", "teacher.epoch=3"], 2, "did you mean 'epochs'?"),
+        (
+            ["--compile", "x.yaml", "--set", 'evaluate.ablations=["no_skip"]', "--set", "pretrain.skip=false"],
+            2,
+            "evaluate.ablations has no_skip, which is what pretrain trains already",
+        ),
         (["--compile", "x.txt"], 2, "expected a file that ends in .yaml"),
         (["--compile", "/nowhere/x.yaml"], 1, "No such file or directory"),
         (["--submit"], 2, "--submit needs --host URL"),

@@ -66,7 +66,8 @@ def _stage_command(stage: str) -> Callable[..., None]:
         store: Store = DEFAULT_STORE,
         tracking_uri: TrackingUri = "",
     ) -> None:
-        from roomseg.runtime.stage import find_inputs, run_stage  # only now: --help answers at once
+        from roomseg.runtime.finding import find_inputs  # only now: --help answers at once
+        from roomseg.runtime.stage import run_stage
 
         config = override(profile_of(profile), settings or [])
         run_stage(

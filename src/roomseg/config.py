@@ -28,6 +28,7 @@ Precision = Literal["fp32", "bf16"]
 StudentVariant = Literal["T", "B", "M", "L"]
 BaselineName = Literal["unet3d", "sparse_unet", "sparse_unet_large", "vtunet"]
 NetworkName = StudentVariant | BaselineName
+AblationName = Literal["no_skip", "ce_only"]
 Augment = Literal["yaw", "flip", "colour"]
 VTUNET_BLOCK = 128
 
@@ -175,6 +176,10 @@ class PretrainConfig(Section):
         block = VTUNET_BLOCK if name == "vtunet" else self.block_voxels
         return self.model_copy(update={"network": name, "skip": True, "block_voxels": block, "compile": False})
 
+    def without_skip(self) -> PretrainConfig:
+        """The same training for the paper's ablation of the skip connection (its table 4)."""
+        return self.model_copy(update={"skip": False})
+
 
 class DistillConfig(Section):
     iterations: Positive  # steps
@@ -209,10 +214,15 @@ class DistillConfig(Section):
             raise ValueError(f"views_per_step is {self.views_per_step}; expected {self.views} (views) at most")
         return self
 
+    def cross_entropy_alone(self) -> DistillConfig:
+        """The same training without the teacher: the paper's ablation of distillation (its table 3)."""
+        return self.model_copy(update={"weight": 0.0, "feature_weight": 0.0})
+
 
 class EvaluateConfig(Section):
     average_symmetries: bool = False  # students: mean over quarter turns and mirror images, at eight times the cost
     baselines: tuple[BaselineName, ...] = ()  # each trained like the student, and compared in the same report
+    ablations: tuple[AblationName, ...] = ()  # the same: pretrain without skip, distill with cross entropy alone
     bootstrap_samples: Positive = 1000
     pictured_rooms: Positive = 10  # of the best, and as many of the worst
     seed: int = Field(0, ge=0)

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from roomseg.cluster import ClusterConfig
+from roomseg.comparisons import comparisons
 from roomseg.config import PipelineConfig, RenderConfig
 
 _SUFFIX = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -51,7 +52,8 @@ class Cost:
 def estimate(config: PipelineConfig, cluster: ClusterConfig) -> list[Cost]:
     return [
         render_cost(config.render, cluster),
-        *(training_cost(stage) for stage in ("teacher", "pretrain", "distill")),
+        *(training_cost(stage, stage) for stage in ("teacher", "pretrain", "distill")),
+        *(training_cost(each.task, each.stage) for each in comparisons(config)),
     ]
 
 
@@ -74,8 +76,8 @@ def render_cost(render: RenderConfig, cluster: ClusterConfig) -> Cost:
     )
 
 
-def training_cost(stage: str) -> Cost:
-    return Cost(stage, None, None, None, None, None, f"not measured: {stage} has not run on a GPU")
+def training_cost(task: str, stage: str) -> Cost:
+    return Cost(task, None, None, None, None, None, f"not measured: {stage} has not run on a GPU")
 
 
 def stored_gigabytes(render: RenderConfig) -> float:

@@ -1,4 +1,4 @@
-"""The whole pipeline on 3D-FRONT houses, with a baseline beside, and on the published release."""
+"""The whole pipeline on 3D-FRONT houses, with a baseline and ablations beside, and on the published release."""
 
 import json
 import re
@@ -12,6 +12,12 @@ from tests.e2e.test_local_pipeline import ROOT, command, manifests
 from tests.scenes.front3d.houses import write_front3d
 
 pytestmark = pytest.mark.heavy
+ROWS = {
+    "baseline sparse_unet": "sparse_unet",
+    "student without skip": "no_skip",
+    "cross entropy alone": "ce_only",
+    "student after distillation": "distilled",
+}
 
 
 def run(store: Path, *settings: str) -> str:
@@ -21,16 +27,20 @@ def run(store: Path, *settings: str) -> str:
     return done.stdout
 
 
-def test_houses_of_3d_front_with_a_baseline(tmp_path: Path) -> None:
+def test_houses_of_3d_front_with_a_baseline_and_ablations(tmp_path: Path) -> None:
     write_front3d(tmp_path / "front3d", 5)
     where = f"render.front3d_root={tmp_path / 'front3d'}"
-    said = run(tmp_path / "store", "render.source=front3d", where, 'evaluate.baselines=["sparse_unet"]')
+    compared = ('evaluate.baselines=["sparse_unet"]', 'evaluate.ablations=["no_skip","ce_only"]')
+    said = run(tmp_path / "store", "render.source=front3d", where, *compared)
     scores = manifests_of(tmp_path / "store", "evaluate")["scores"]
-    for name, prefix in (("baseline sparse_unet", "sparse_unet"), ("student after distillation", "distilled")):
+    for name, prefix in ROWS.items():
         (line,) = (line for line in said.splitlines() if name in line)
         assert f"{scores[f'{prefix}_miou']:.1%}" in line
     report = Path(re.search(r"^report\s+(\S+)$", said, re.M)[1]).read_text()
-    assert "sparse_unet" in report
+    for name in ("baseline sparse_unet", "student without skip", "cross entropy alone"):
+        assert f"<td>{name}</td>" in report
+    for name in ("student without skip", "cross entropy alone"):
+        assert f"<th>{name}</th>" in report  # beside the student with it
     assert "3D-FRONT" in report
 
 
@@ -45,6 +55,6 @@ def test_the_published_release_whose_test_rooms_have_no_panoramas(tmp_path: Path
 
 
 def manifests_of(store: Path, stage: str) -> dict:
-    """Of a stage that ran once; ``pretrain`` ran once more for the baseline."""
+    """Of a stage that ran once; ``pretrain`` and ``distill`` ran for what is compared too."""
     (path,) = store.glob(f"artifacts/{stage}/*/manifest.json")
     return json.loads(path.read_text())

@@ -105,6 +105,17 @@ def test_tables_of_the_paper_are_in_the_published_definitions(outline: Outline) 
     assert ["mIoU \N{UPWARDS ARROW}", "40.20", "43.10", "+2.9"] in outline.rows
 
 
+def test_an_ablation_stands_beside_the_whole(content: ReportContent) -> None:
+    models = {model.name: model for model in content.models}
+    without = replace(models["pretrained student"], name="student without skip", miou_published=0.391)
+    alone = replace(models["pretrained student"], name="cross entropy alone", macc_published=0.632)
+    pairs = [("student without skip", "pretrained student"), ("cross entropy alone", "distilled student")]
+    rows = Outline(page(replace(content, models=[without, alone, *content.models], ablations=pairs))).rows
+    assert ["mIoU \N{UPWARDS ARROW}", "39.10", "40.20", "+1.1"] in rows  # before the skip, with it
+    assert ["mAcc \N{UPWARDS ARROW}", "63.20", "63.80", "+0.6"] in rows
+    assert ["mIoU \N{UPWARDS ARROW}", "40.20", "43.10", "+2.9"] in rows
+
+
 def test_every_room_has_a_line_the_best_first(content: ReportContent, outline: Outline) -> None:
     places = [outline.rows.index(row) for row in outline.rows if row and row[0] in ("room-1", HOSTILE)]
     assert [outline.rows[place] for place in places] == [

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from roomseg.config import PipelineConfig, Section
+from roomseg.config import PipelineConfig, Section, override
 from roomseg.errors import UsageError, UserError
 from roomseg.ports import StageContext
 from roomseg.profiles import profile
+from roomseg.runtime.finding import find_artifacts, find_inputs
 from roomseg.runtime.manifest import Manifest, manifest_key
-from roomseg.runtime.stage import find_artifacts, find_inputs, run_shard, run_stage, stage_fingerprint
+from roomseg.runtime.stage import run_shard, run_stage, stage_fingerprint
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking.client import connect
 from tests.runtime.conftest import RunPython
@@ -35,7 +36,7 @@ class Stages:
         self.fail: set[str] = set()
         self.furniture = "oak"
         monkeypatch.setattr("roomseg.runtime.fingerprint.code_digest", lambda stage: "code")
-        for name in ("render", "teacher", "pretrain"):
+        for name in ("render", "teacher", "pretrain", "distill"):
             module = ModuleType(f"roomseg.stages.{name}")
             module.run = self._stage(name)  # type: ignore[attr-defined]
             module.external_digests = lambda config: {"furniture": self.furniture}  # type: ignore[attr-defined]
@@ -70,9 +71,11 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache" / "work"
 
 
-def run(stage: str, store_url: str, uri: str, inputs: dict[str, Manifest] | None = None) -> Manifest:
+def run(
+    stage: str, store_url: str, uri: str, inputs: dict[str, Manifest] | None = None, config: PipelineConfig = CONFIG
+) -> Manifest:
     return run_stage(
-        stage, CONFIG.section(stage), store=store_url, inputs=inputs or {}, run_id="run-1", tracking_uri=uri
+        stage, config.section(stage), store=store_url, inputs=inputs or {}, run_id="run-1", tracking_uri=uri
     )
 
 
@@ -227,12 +230,32 @@ def test_find_inputs(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path
         find_inputs("distill", CONFIG, store)
     rooms = run("render", store, mlflow_uri)
     teacher = run("teacher", store, mlflow_uri, {"rooms": rooms})
-    with pytest.raises(UserError, match=r"run `roomseg pretrain --set pretrain.network=T` first"):
+    with pytest.raises(UserError, match=r"run `roomseg pretrain` first"):
         find_inputs("distill", CONFIG, store)
     pretrained = run("pretrain", store, mlflow_uri, {"rooms": rooms})
     assert find_inputs("distill", CONFIG, store) == {"rooms": rooms, "teacher": teacher, "pretrained": pretrained}
     assert find_inputs("render", CONFIG, store) == {}
     assert find_artifacts(["pretrain"], CONFIG, store) == {"render": rooms, "pretrain": pretrained}
+
+
+def test_evaluate_reads_what_it_compares(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path) -> None:
+    store = str(tmp_path / "store")
+    rooms = run("render", store, mlflow_uri)
+    inputs = {"rooms": rooms, "teacher": run("teacher", store, mlflow_uri, {"rooms": rooms})}
+    inputs["pretrained"] = run("pretrain", store, mlflow_uri, {"rooms": rooms})
+    students = {**inputs, "distilled": run("distill", store, mlflow_uri, inputs)}
+    assert find_inputs("evaluate", CONFIG, store) == students
+    both = override(CONFIG, ['evaluate.ablations=["ce_only","no_skip"]'])
+    with pytest.raises(UserError, match=r"run `roomseg pretrain --set pretrain.skip=false` first, with the same"):
+        find_inputs("evaluate", both, store)
+    other = override(both, ["pretrain.skip=false"])
+    no_skip = run("pretrain", store, mlflow_uri, {"rooms": rooms}, other)
+    with pytest.raises(UserError, match=r"run `roomseg distill --set distill.weight=0.0` first, with the same"):
+        find_inputs("evaluate", both, store)
+    other = override(both, ["distill.weight=0.0"])
+    ce_only = run("distill", store, mlflow_uri, find_inputs("distill", other, store), other)
+    compared = {"ablation_no_skip": no_skip, "ablation_ce_only": ce_only}
+    assert find_inputs("evaluate", both, store) == students | compared
 
 
 def test_a_truncated_manifest_is_named(stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path) -> None:

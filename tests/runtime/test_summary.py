@@ -4,9 +4,17 @@ from io import StringIO
 
 from rich.console import Console
 
+from roomseg.comparisons import BASELINES, CE_ONLY, NO_SKIP
 from roomseg.runtime.summary import FIRST_ROWS, LAST_ROWS, scores_table
 
-ROWS = (*FIRST_ROWS, ("baseline unet3d", "unet3d"), *LAST_ROWS)
+COMPARED = (BASELINES["unet3d"], NO_SKIP, CE_ONLY)
+ROWS = (
+    *FIRST_ROWS,
+    ("baseline unet3d", "unet3d"),
+    ("student without skip", "no_skip"),
+    ("cross entropy alone", "ce_only"),
+    *LAST_ROWS,
+)
 
 
 def test_every_row_shows_its_own_two_scores():
@@ -14,7 +22,7 @@ def test_every_row_shows_its_own_two_scores():
     for n, (_, prefix) in enumerate(ROWS):
         scores |= {f"{prefix}_miou": n / 100, f"{prefix}_miou_published": 0.5 + n / 100}
     console = Console(file=StringIO(), width=100)
-    console.print(scores_table(scores, ("unet3d",)))
+    console.print(scores_table(scores, COMPARED))
     lines = console.file.getvalue().splitlines()
     for n, (name, _) in enumerate(ROWS):
         (line,) = (line for line in lines if name in line)

@@ -132,6 +132,13 @@ def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(server):
     assert TOKEN not in done.stdout
 
 
+def test_a_dry_run_counts_what_is_trained_to_be_compared(server):
+    more = ("--set", 'evaluate.baselines=["unet3d"]', "--set", 'evaluate.ablations=["no_skip","ce_only"]')
+    told = submit(server, "--token", TOKEN, "--dry-run", *more).stdout
+    pods = {words[0]: words[1] for words in map(str.split, told.splitlines()) if len(words) > 2}
+    assert (pods["teacher"], pods["pretrain"], pods["distill"]) == ("1", "3", "2")
+
+
 def test_a_run_is_named_by_flag_before_environment_before_file(server, tmp_path, monkeypatch):
     cluster = tmp_path / "cluster.toml"
     cluster.write_text('kfp = {run_name = "of-the-file"}\n')

@@ -69,7 +69,7 @@ def show(
 
     path = out or Path(f"{room_id}.png")
     room = find_room(open_render(store, artifact), room_id).load()
-    with local_errors("write", path):
+    with local_errors("write", path, "--out"):
         write_room_sheet(room, path)
     print(path)
 

@@ -31,7 +31,7 @@ def preview(
     from roomseg.labels import label_set
     from roomseg.report.preview import write_preview
     from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
-    from roomseg.runtime.stage import find_artifacts
+    from roomseg.runtime.finding import find_artifacts
     from roomseg.runtime.storage import local_errors, open_store
     from roomseg.stages.distillation.judging import camera_voxel
     from roomseg.stages.distillation.preview import panorama_picture
@@ -56,6 +56,6 @@ def preview(
         f"teacher {manifests['teacher'].fingerprint[:8]}",
     ]
     path = out or Path(f"{room_id}-{student}.png")
-    with local_errors("write", path):
+    with local_errors("write", path, "--out"):
         write_preview(picture, label_set(room.labels), facts, path)
     print(path)

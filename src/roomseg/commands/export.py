@@ -28,7 +28,7 @@ def export(
     from roomseg.stages.predicting.exporting import export_model
 
     loaded = open_model(model, store, tracking_uri)
-    with local_errors("write", out):
+    with local_errors("write", out, "--out"):
         differences = export_model(loaded, out, SCRIPT_NAME if torchscript else None)
     console = Console()
     console.print(f"model   {loaded.card.network} of {loaded.where}", highlight=False, soft_wrap=True)

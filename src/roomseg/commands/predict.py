@@ -77,12 +77,12 @@ def predict(
         progress.say(line)
     with clock.part("labels"):
         prediction = predict_points(scan, loaded)
-    with clock.part("files"), local_errors("write", out):
+    with clock.part("files"), local_errors("write", out, "--out"):
         out.mkdir(parents=True, exist_ok=True)
         summary = summary_of(prediction, loaded, clock.seconds)
         write_view(prediction, summary, out / "view.html")
     summary["seconds"] = {name: round(value, 2) for name, value in clock.seconds.items()}
-    with local_errors("write", out):
+    with local_errors("write", out, "--out"):
         write_files(prediction, summary, out)
     print_summary(summary, out, Console())
 

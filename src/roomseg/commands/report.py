@@ -26,6 +26,6 @@ def report(
     if not found:
         which = f"no complete evaluation {fingerprint}".rstrip()
         raise UserError(f"{opened.url} has {which}: run `roomseg evaluate` with this store first")
-    with local_errors("write", out):
+    with local_errors("write", out, "--out"):
         page = copy_report(opened, max(found, key=lambda manifest: manifest.created), out)
     typer.echo(f"look    {page}")

@@ -86,6 +86,7 @@ class ReportContent:
     teacher_2d: Mapping[str, float]  # miou, miou_published, macc, aacc on panoramas; any may be missing
     models: Sequence[ModelScores]
     confusion: np.ndarray  # (K, K) int64 of the last model; rows are the truth, columns the prediction
+    ablations: Sequence[tuple[str, str]] = ()  # names of models: without a part of the method, and with it
     device: str = ""  # that the seconds were measured on, in words
     rooms: Sequence[RoomPicture] = field(default=())
     room_scores: Sequence[RoomScore] = field(default=())

@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import get_num_threads
 
-from roomseg.geometry.kernels import kernel
+from roomseg.geometry.kernels import in_parts, kernel
 
 EMPTY = 127.0  # int8 TSDF that says empty or unseen
 SUPERSAMPLING = 2
@@ -66,7 +67,11 @@ def trace(
     kind = np.zeros((height, width), np.uint8)
     point = np.zeros((height, width, 3), np.float32)
     shade = np.ones((height, width), np.float32)
-    _trace(tsdf, furniture, axes, light, centre, voxels_per_pixel, kind, point, shade)
+
+    def rows(first: int, end: int) -> None:
+        _trace(first, end, tsdf, furniture, axes, light, centre, voxels_per_pixel, kind, point, shade)
+
+    in_parts(rows, height, max(1, min(get_num_threads(), height)))
     return Traced(kind, point, shade)
 
 
@@ -189,9 +194,10 @@ def _march(
     hit: np.ndarray,  # (3,) out
 ) -> int:
     """What is to be drawn first on a ray's way: SURFACE, with its place in ``hit``, only SKIN, or NOTHING."""
-    t, before, t_before, found = 0.0, EMPTY, 0.0, NOTHING
+    enter, leave = _within(tsdf, start, direction)
+    t, before, t_before, found = max(0.0, math.floor(enter / STRIDE) * STRIDE), EMPTY, 0.0, NOTHING
     point = np.empty(3)
-    while t < reach:
+    while t < min(reach, leave):
         value = _sample(tsdf, start[0] + t * direction[0], start[1] + t * direction[1], start[2] + t * direction[2])
         if value <= 0 < before:
             _bisect(tsdf, start, direction, t_before, t, point)
@@ -206,18 +212,39 @@ def _march(
 
 
 @kernel
+def _within(tsdf: np.ndarray, start: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
+    """The distances at which a ray comes into the volume and leaves it; the first is the larger if it never does."""
+    enter, leave = -math.inf, math.inf
+    for axis in range(3):
+        last = tsdf.shape[axis] - 1
+        if direction[axis] == 0:
+            if not 0 <= start[axis] < last:
+                return math.inf, -math.inf
+            continue
+        low, high = -start[axis] / direction[axis], (last - start[axis]) / direction[axis]
+        enter, leave = max(enter, min(low, high)), min(leave, max(low, high))
+    return enter, leave
+
+
+@kernel
+def _along(start: np.ndarray, distance: float, direction: np.ndarray, point: np.ndarray) -> None:
+    for axis in range(3):
+        point[axis] = start[axis] + distance * direction[axis]
+
+
+@kernel
 def _bisect(
     tsdf: np.ndarray, start: np.ndarray, direction: np.ndarray, low: float, high: float, point: np.ndarray
 ) -> None:
     """The zero crossing between two distances along a ray, on its solid side, which lies in the volume."""
     for _ in range(7):
         middle = (low + high) / 2
-        point[:] = start + middle * direction
+        _along(start, middle, direction, point)
         if _sample(tsdf, point[0], point[1], point[2]) > 0:
             low = middle
         else:
             high = middle
-    point[:] = start + high * direction
+    _along(start, high, direction, point)
 
 
 @kernel
@@ -252,6 +279,8 @@ def _shade(
 
 @kernel
 def _trace(
+    first: int,  # row
+    end: int,  # one past the last
     tsdf: np.ndarray,
     furniture: np.ndarray,
     axes: np.ndarray,  # (3, 3) right, up, towards the viewer
@@ -265,7 +294,7 @@ def _trace(
     height, width = kind.shape
     reach = math.sqrt(tsdf.shape[0] ** 2 + tsdf.shape[1] ** 2 + tsdf.shape[2] ** 2)
     hit, other = np.empty(3), np.empty(3)
-    for row in range(height):
+    for row in range(first, end):
         for column in range(width):
             right = (column + 0.5 - width / 2) * voxels_per_pixel
             up = (height / 2 - row - 0.5) * voxels_per_pixel

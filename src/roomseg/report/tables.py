@@ -60,7 +60,7 @@ def _score_row(model: ModelScores, end: float, best: bool) -> str:
 
 
 def as_published(content: ReportContent) -> str:
-    """What the paper's tables of methods and of distillation have, in the published definitions."""
+    """What the paper's tables of methods and of ablations have, in the published definitions."""
     networks = [model for model in content.models if model.parameters is not None]
     if not networks:
         return ""
@@ -75,16 +75,20 @@ def as_published(content: ReportContent) -> str:
         '<p class="note">The published definitions throughout: comparable with the paper where data, classes and '
         'split are its own.</p><div class="scroll"><table class="paper"><thead><tr><th>Method</th><th>#PARAM</th>'
         f"<th>mIoU ↑</th><th>mAcc ↑</th><th>aAcc ↑</th></tr></thead><tbody>{methods}</tbody></table></div>"
-        f"{_distillation(networks)}",
+        f"{_changes(networks, content.ablations)}",
     )
 
 
-def _distillation(networks: Sequence[ModelScores]) -> str:
-    """The last network beside the one that it was distilled from."""
-    if len(networks) < 2:
-        return ""
-    before, after = networks[-2], networks[-1]
-    pairs = (
+def _changes(networks: Sequence[ModelScores], ablations: Sequence[tuple[str, str]]) -> str:
+    """The last network beside the one that it was distilled from, and what each ablation shows."""
+    named = {network.name: network for network in networks}
+    pairs = [(networks[-2], networks[-1])] if len(networks) > 1 else []
+    pairs += [(named[without], named[whole]) for without, whole in ablations]
+    return "".join(_change(before, after) for before, after in pairs)
+
+
+def _change(before: ModelScores, after: ModelScores) -> str:
+    metrics = (
         ("mIoU ↑", before.miou_published, after.miou_published),
         ("mAcc ↑", before.macc_published, after.macc_published),
         ("aAcc ↑", before.aacc_published, after.aacc_published),
@@ -92,7 +96,7 @@ def _distillation(networks: Sequence[ModelScores]) -> str:
     rows = "".join(
         f"<tr><td>{name}</td><td>{percent(old, 2)}</td><td>{percent(new, 2)}</td>"
         f"<td>{signed_points(new - old)}</td></tr>"
-        for name, old, new in pairs
+        for name, old, new in metrics
     )
     return (
         f'<div class="scroll"><table class="paper"><thead><tr><th></th><th>{escaped(before.name)}</th>'

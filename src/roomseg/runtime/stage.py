@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import roomseg
-from roomseg.config import BaselineName, PipelineConfig, PretrainConfig, Section
+from roomseg.comparisons import KNOWN
+from roomseg.config import Section
 from roomseg.errors import UsageError, UserError
 from roomseg.ports import ArtifactWriter, Checkpoints, ModelRegistry, Progress, StageContext, Tracker
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter, cache_dir
@@ -48,7 +49,7 @@ STAGES: dict[str, StageSpec] = {
     "distill": StageSpec({"rooms": "render", "teacher": "teacher", "pretrained": "pretrain"}),
     "evaluate": StageSpec(
         {"rooms": "render", "teacher": "teacher", "pretrained": "pretrain", "distilled": "distill"},
-        optional={f"baseline_{name}": "pretrain" for name in get_args(BaselineName)},
+        optional={each.port: each.stage for each in KNOWN},
     ),
     "register": StageSpec({"distilled": "distill", "evaluation": "evaluate"}),
 }
@@ -155,56 +156,6 @@ def stage_fingerprint(stage: str, section: Section, inputs: Mapping[str, Manifes
     external = _module(stage).external_digests(section) if STAGES[stage].reads_outside else {}
     external = {**external, **outside_digests(stage, section)}
     return fingerprint(stage, section, {name: manifest.digest for name, manifest in inputs.items()}, external)
-
-
-def find_inputs(stage: str, config: PipelineConfig, store: str) -> dict[str, Manifest]:
-    """The complete artifacts that a stage of this configuration reads; raises ``UserError`` naming what to run."""
-    return _find_inputs(stage, config, open_store(store), {})
-
-
-def find_artifacts(stages: Iterable[str], config: PipelineConfig, store: str) -> dict[str, Manifest]:
-    """The complete artifacts of these stages and of all before them; raises ``UserError`` naming what to run."""
-    opened = open_store(store)
-    found: dict[str, Manifest] = {}
-    for stage in stages:
-        _find(stage, config, opened, found)
-    return found
-
-
-def find_complete(stage: str, config: PipelineConfig, store: str, found: Mapping[str, Manifest]) -> Manifest | None:
-    """The artifact of a stage whose inputs are among ``found`` by the names of their stages; None if it has not run."""
-    inputs = {name: found[parent] for name, parent in STAGES[stage].inputs.items()}
-    section = config.section(stage)
-    return read_manifest(open_store(store), stage, stage_fingerprint(stage, section, inputs))
-
-
-def _find(stage: str, config: PipelineConfig, store: Store, found: dict[str, Manifest]) -> Manifest:
-    """``found`` keeps what is known already: a stage is the parent of several."""
-    if stage not in found:
-        inputs = _find_inputs(stage, config, store, found)
-        found[stage] = _complete(stage, config.section(stage), inputs, store)
-    return found[stage]
-
-
-def _find_inputs(stage: str, config: PipelineConfig, store: Store, found: dict[str, Manifest]) -> dict[str, Manifest]:
-    inputs = {name: _find(parent, config, store, found) for name, parent in STAGES[stage].inputs.items()}
-    if stage == "evaluate":
-        for name in config.evaluate.baselines:
-            rooms = {"rooms": inputs["rooms"]}
-            inputs[f"baseline_{name}"] = _complete("pretrain", config.pretrain.for_baseline(name), rooms, store)
-    return inputs
-
-
-def _complete(stage: str, section: Section, inputs: Mapping[str, Manifest], store: Store) -> Manifest:
-    mark = stage_fingerprint(stage, section, inputs)
-    manifest = read_manifest(store, stage, mark)
-    if manifest is None:
-        network = f" --set pretrain.network={section.network}" if isinstance(section, PretrainConfig) else ""
-        raise UserError(
-            f"{store.url}/{manifest_key(stage, mark)} is not there: "
-            f"run `roomseg {stage}{network}` first, with the same profile, settings and store"
-        )
-    return manifest
 
 
 @dataclass(frozen=True)

@@ -303,25 +303,25 @@ def _sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def local_errors(action: str, path: Path) -> Iterator[None]:
-    """The system's refusals as ``UserError``; ``action`` is read, write, list or delete."""
+def local_errors(action: str, path: Path, option: str = "--store") -> Iterator[None]:
+    """The system's refusals as ``UserError``; ``action`` is read, write, list or delete, ``option`` named the path."""
     try:
         yield
     except FileNotFoundError as error:
         raise MissingKey(f"{error.filename or path} is not there") from error
     except OSError as error:
-        raise UserError(_local_message(action, path, error)) from error
+        raise UserError(_local_message(action, path, error, option)) from error
 
 
 def is_disk_full(error: UserError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
 
 
-def _local_message(action: str, path: Path, error: OSError) -> str:
+def _local_message(action: str, path: Path, error: OSError, option: str) -> str:
     if error.errno in _FULL:
-        return f"disk full at {path.parent}: free space or choose another --store"
+        return f"disk full at {path.parent}: free space or choose another {option}"
     if isinstance(error, PermissionError):
-        return f"no right to {action} {path}: change its owner or mode, or choose another --store"
+        return f"no right to {action} {path}: change its owner or mode, or choose another {option}"
     if isinstance(error, NotADirectoryError | FileExistsError):
-        return f"cannot {action} {path}: a part of the path is a file, expected a directory; choose another --store"
+        return f"cannot {action} {path}: a part of the path is a file, expected a directory; choose another {option}"
     return f"cannot {action} {path}: {error.strerror or error}"

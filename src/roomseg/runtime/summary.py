@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from roomseg.comparisons import Comparison, comparisons
 from roomseg.config import PipelineConfig
 from roomseg.errors import one_line
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
+from roomseg.runtime.finding import find_artifacts, find_complete
 from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.reports import copy_report
-from roomseg.runtime.stage import STAGES, find_artifacts, find_complete
+from roomseg.runtime.stage import STAGES
 from roomseg.runtime.storage import DirectoryStore, Store, open_store
 
 FIRST_ROWS = (  # name, prefix of its scores
@@ -35,7 +37,7 @@ def print_summary(config: PipelineConfig, store_url: str, tracking_uri: str) -> 
     registered = find_complete("register", config, store_url, manifests)
     console = Console()
     console.print("\nOn the test rooms, whose houses are in no other split:")
-    console.print(scores_table(manifests["evaluate"].scores, config.evaluate.baselines))
+    console.print(scores_table(manifests["evaluate"].scores, comparisons(config)))
     done = {**manifests, **({"register": registered} if registered else {})}
     times = ", ".join(f"{stage} {manifest.seconds:.0f} s" for stage, manifest in done.items())
     console.print(f"times     {times}", soft_wrap=True)
@@ -53,13 +55,13 @@ def _model(store: Store, registered: Manifest | None) -> list[str]:
     return [f"model     {told['name']} version {told['version']}{place}", f"gate      {told['reason']}"]
 
 
-def scores_table(scores: dict[str, float], baselines: Sequence[str] = ()) -> Table:
+def scores_table(scores: Mapping[str, float], compared: Iterable[Comparison] = ()) -> Table:
     """A row a model; the teacher's is left out where the test rooms have no panoramas."""
     table = Table()
     table.add_column("model")
     table.add_column("miou", justify="right")
     table.add_column("miou_published", justify="right")
-    rows = (*FIRST_ROWS, *((f"baseline {name}", name) for name in baselines), *LAST_ROWS)
+    rows = (*FIRST_ROWS, *((each.title, each.name) for each in compared), *LAST_ROWS)
     for name, prefix in (row for row in rows if f"{row[1]}_miou" in scores):
         table.add_row(name, f"{scores[f'{prefix}_miou']:.1%}", f"{scores[f'{prefix}_miou_published']:.1%}")
     return table

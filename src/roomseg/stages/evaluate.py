@@ -1,7 +1,7 @@
 """evaluate: checkpoints + test rooms -> scores of every model, and the report.
 
 Two simple predictors frame the networks: the constant one (the commonest class of the training rooms everywhere) and
-the untrained student. Baselines that were trained like the student (``evaluate.baselines``) stand between.
+the untrained student. Baselines and ablations (``comparisons.py``) stand between them and the student.
 
 What lies beside the report: ``views/ROOM.html``, the pictured rooms in 3D, ``rooms.csv``, a line a test room, and
 ``room_results.parquet``, by which ``register`` compares this student with others.
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from roomseg import __version__
+from roomseg.comparisons import KNOWN, Comparison
 from roomseg.config import EvaluateConfig
 from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
@@ -44,7 +45,7 @@ from roomseg.stages.teacher import load_teacher, teacher_confusions
 from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
-BASELINE = "baseline_"  # inputs of that prefix are baselines
+STUDENTS = {"pretrain": "pretrained student", "distill": "distilled student"}  # by the stages that train them
 PANORAMA_PICTURES = 2
 
 
@@ -84,6 +85,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         facts=report_facts(ctx, audit),
         teacher_2d=teacher_2d,
         models=models,
+        ablations=[(each.title, STUDENTS[each.stage]) for each in compared(ctx) if each.kind == "ablation"],
         confusion=confusion,
         device=device_name(),
         rooms=gallery(ctx, last, test, lines, config),
@@ -101,20 +103,19 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
 
 
 def load_networks(ctx: StageContext, seed: int) -> dict[str, nn.Module]:
-    """Untrained student, baselines, pretrained and distilled student, in this order; ready for prediction."""
+    """Untrained student, what it is compared with, pretrained and distilled student: in this order, to predict."""
     untrained = build_from_card(read_card(ctx.inputs["distilled"]), seed=seed).eval()
-    baselines = {
-        name.removeprefix(BASELINE): load_network(ctx.inputs[name])
-        for name in sorted(ctx.inputs)
-        if name.startswith(BASELINE)
-    }
     networks = {
         "untrained student": untrained,
-        **baselines,
+        **{each.title: load_network(ctx.inputs[each.port]) for each in compared(ctx)},
         "pretrained student": load_student(ctx.inputs["pretrained"]),
         "distilled student": load_student(ctx.inputs["distilled"]),
     }
     return {name: network.to(training_device()) for name, network in networks.items()}
+
+
+def compared(ctx: StageContext) -> list[Comparison]:
+    return [each for each in KNOWN if each.port in ctx.inputs]
 
 
 def constant_confusions(audit: dict[str, Any], rooms: RoomSet, labels: LabelSet) -> list[np.ndarray]:
@@ -261,8 +262,9 @@ def write_pictures(ctx: StageContext, content: ReportContent) -> None:
 def headline(teacher_2d: dict[str, float], models: Sequence[ModelScores]) -> dict[str, float]:
     """The scores that go with the artifact, such as ``distilled_miou``."""
     scores = {f"teacher_2d_{key}": value for key, value in teacher_2d.items()}
+    names = {each.title: each.name for each in KNOWN}
     for model in models:
-        short = model.name.removesuffix(" student")
+        short = names.get(model.name, model.name.removesuffix(" student"))
         scores |= {f"{short}_miou": model.miou, f"{short}_miou_published": model.miou_published}
     best = models[-1]
     return scores | {"distilled_macc": best.macc, "distilled_aacc": best.aacc}
