@@ -122,7 +122,7 @@ def volume_of(views: Views) -> TsdfVolume:
 def assert_equal_sums(volume: TsdfVolume, peer: NumpyVolume) -> None:
     free = volume.free.reshape(-1, 1).astype(np.float32)
     assert np.array_equal(dense(volume.weight + free, volume.shape), peer.weight)
-    assert np.array_equal(dense(volume.color, volume.shape), peer.color)
+    assert np.array_equal(dense(volume.color.swapaxes(1, 2), volume.shape), peer.color)
     for votes, expected in zip(volume.votes, peer.votes, strict=True):
         assert np.array_equal(dense(votes, volume.shape), expected)
     assert np.abs(dense(volume.distance + free, volume.shape) - peer.distance).max() < 1e-4

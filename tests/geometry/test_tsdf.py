@@ -28,7 +28,7 @@ class Sums(NamedTuple):
 
 def sums_of(volume: TsdfVolume) -> Sums:
     free = volume.free.reshape(-1, 1).astype(np.float32)
-    planes = (volume.distance + free, volume.weight + free, volume.color)
+    planes = (volume.distance + free, volume.weight + free, volume.color.swapaxes(1, 2).astype(np.float32))
     votes = np.stack([dense(plane, volume.shape) for plane in volume.votes])
     return Sums(*(dense(plane, volume.shape) for plane in planes), votes)
 

@@ -147,7 +147,7 @@ def _range_within(ranges: DepthRanges, top: int, bottom: int, left: int, right: 
 # From blocks to bricks
 
 
-@kernel
+@inlined_kernel
 def _state(rays: Rays, ranges: DepthRanges, first: Vector, last: Vector, truncation_m: float) -> int:
     """HIDDEN, FREE or MIXED: what the image says of the box of voxels between the indices ``first`` and ``last``."""
     low_z, high_z = np.inf, -np.inf

@@ -17,7 +17,6 @@ from roomseg.geometry.bricks import (
     VOXELS,
     DepthRanges,
     Rays,
-    Vector,
     brick_grid,
     bricks_to_look_at,
     depth_ranges,
@@ -27,8 +26,8 @@ from roomseg.geometry.bricks import (
 from roomseg.geometry.cameras import Pinhole
 from roomseg.geometry.kernels import in_parts, kernel
 from roomseg.geometry.raster import Frame
+from roomseg.geometry.simd_fusion import LANES, add_colors, add_distances, add_votes, first_of, pack_pixels
 
-index = np.uintp  # of an unsigned index numba does not ask whether it counts from the end
 STEPS = 127  # of the int8 planes: 127 = +1 = empty or unseen, 0 = surface, -127 = behind by the truncation
 
 
@@ -49,7 +48,7 @@ class TsdfVolume:
     # frame counts in neither of the next two, where it would add 1 to each of the brick's voxels
     distance: np.ndarray  # (B, VOXELS) float32, sum of observed distances in truncations, -1..1
     weight: np.ndarray  # (B, VOXELS) float32, number of observations
-    color: np.ndarray  # (B, VOXELS, 3) float32, sum of the colours seen where |distance| < 1
+    color: np.ndarray  # (B, 3, VOXELS) uint32, sum of the colours seen where |distance| < 1
     votes: np.ndarray  # (K, B, VOXELS) uint16, observations with |distance| < 1 of each class
     voted: np.ndarray  # (B, K) bool, whether a brick has any vote for a class
 
@@ -78,7 +77,7 @@ def empty_volume(
         free=np.zeros(grid, np.int32),
         distance=np.zeros((bricks, VOXELS), np.float32),
         weight=np.zeros((bricks, VOXELS), np.float32),
-        color=np.zeros((bricks, VOXELS, 3), np.float32),
+        color=np.zeros((bricks, 3, VOXELS), np.uint32),
         votes=np.zeros((classes, bricks, VOXELS), np.uint16),
         voted=np.zeros((bricks, classes), bool),
     )
@@ -91,12 +90,12 @@ def integrate(volume: TsdfVolume, frame: Frame, camera: Pinhole, pose: np.ndarra
     """
     _check(frame, camera, pose, len(volume.votes))
     rays = rays_of(camera, pose, volume.origin_m, volume.voxel_m)
-    pixels = Frame(*(np.ascontiguousarray(plane) for plane in frame))
-    ranges = depth_ranges(pixels.depth)
+    depth, rgb, label = (np.ascontiguousarray(plane) for plane in (frame.depth, frame.rgb, frame.label))
+    ranges, packed = depth_ranges(depth), _packed(rgb.reshape(-1), label.reshape(-1))
     planes = (volume.free, volume.distance, volume.weight, volume.color, volume.votes, volume.voted)
 
     def add(first: int, end: int) -> None:
-        _integrate(planes, pixels, ranges, rays, volume.truncation_m, first, end)
+        _integrate(planes, depth.reshape(-1), packed, ranges, rays, volume.truncation_m, first, end)
 
     in_parts(add, len(volume.free), threads)
 
@@ -117,77 +116,57 @@ Planes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nd
 
 @kernel
 def _integrate(
-    planes: Planes, frame: Frame, ranges: DepthRanges, rays: Rays, truncation_m: float, first: int, end: int
+    planes: Planes,
+    depth: np.ndarray,  # (H W,) float32
+    packed: np.ndarray,  # (H W,) uint32, see ``_packed``
+    ranges: DepthRanges,
+    rays: Rays,
+    truncation_m: float,
+    first: int,
+    end: int,
 ) -> None:
     """Add a frame to the bricks with first <= x < end."""
     free, distance, weight, color, votes, voted = planes
-    depth, rgb, label = frame.depth.reshape(-1), frame.rgb.reshape(-1, 3), frame.label.reshape(-1)
-    offset = _offsets(rays)
-    depth_of, seen_depth = np.empty(VOXELS), np.empty(VOXELS, np.float32)
-    pixel_of, near = np.empty(VOXELS, np.int32), np.empty(VOXELS, np.int32)
+    distance, weight, color, votes = distance.reshape(-1), weight.reshape(-1), color.reshape(-1), votes.reshape(-1)
+    size, per_m, steps = (float(rays.height), float(rays.width)), 1.0 / truncation_m, _steps(rays)
+    pixels, classes = np.empty(LANES, np.int32), np.empty(LANES, np.uint8)
     for x, y, z in bricks_to_look_at(free, rays, ranges, truncation_m, first, end):
         brick = (x * free.shape[1] + y) * free.shape[2] + z
-        _find_pixels(place_of(rays, x * BRICK[0], y * BRICK[1], z * BRICK[2]), offset, rays, pixel_of, depth_of)
-        for n in range(VOXELS):
-            seen_depth[n] = depth[index(max(pixel_of[n], 0))]
-        _add_distances(seen_depth, depth_of, pixel_of, truncation_m, distance[brick], weight[brick])
-        n_near = 0
-        for n in range(VOXELS):
-            near[n_near] = n
-            n_near += pixel_of[n] >= 0
-        colors, had_votes = color[brick], voted[brick]
-        for at in range(n_near):
-            voxel = index(near[at])
-            pixel = index(pixel_of[voxel])
-            for channel in range(3):
-                colors[voxel, index(channel)] += np.float32(rgb[pixel, index(channel)])
-            class_id = index(label[pixel])
-            votes[class_id, index(brick), voxel] += np.uint16(1)
-            had_votes[class_id] = True
+        place = place_of(rays, x * BRICK[0], y * BRICK[1], z * BRICK[2])
+        for n in range(0, VOXELS, LANES):
+            at = brick * VOXELS + n
+            near = add_distances(depth, place, steps, n, size, per_m, distance, weight, at, pixels)
+            if near == 0:
+                continue
+            add_colors(packed, pixels, near, color, 3 * brick * VOXELS + n, classes)
+            while near:
+                class_id = classes[first_of(near)]
+                voted[brick, class_id] = True
+                near = add_votes(classes, class_id, near, votes, class_id * distance.size + at)
 
 
 @kernel
-def _offsets(rays: Rays) -> np.ndarray:  # (3, VOXELS) float64
-    """From the first voxel of a brick to each of them, in the coordinates of ``Rays``."""
-    offset, (a, b, c) = np.empty((3, VOXELS)), rays.steps
+def _packed(rgb: np.ndarray, label: np.ndarray) -> np.ndarray:  # (3 H W,) uint8, (H W,) uint8 -> (H W,) uint32
+    """Red, green, blue and class of each pixel, from the lowest byte up, so that one look tells all of them."""
+    packed, whole = np.empty(label.size, np.uint32), label.size // LANES * LANES
+    for at in range(0, whole, LANES):
+        pack_pixels(rgb, label, at, packed)
+    for n in range(whole, label.size):
+        packed[n] = rgb[3 * n] | rgb[3 * n + 1] << 8 | rgb[3 * n + 2] << 16 | label[n] << 24
+    return packed
+
+
+@kernel
+def _steps(rays: Rays) -> np.ndarray:  # (3 VOXELS,) float64
+    """From the first voxel of a brick to each of them, in the coordinates of ``Rays``: all x, then y, then z."""
+    steps, (a, b, c) = np.empty((3, VOXELS)), rays.steps
     for i in range(BRICK[0]):
         for j in range(BRICK[1]):
             for k in range(BRICK[2]):
                 n = (i * BRICK[1] + j) * BRICK[2] + k
                 for axis in range(3):
-                    offset[axis, n] = i * a[axis] + j * b[axis] + k * c[axis]
-    return offset
-
-
-@kernel
-def _find_pixels(p: Vector, offset: np.ndarray, rays: Rays, pixel_of: np.ndarray, depth_of: np.ndarray) -> None:
-    """The pixel that each voxel of a brick projects into, -1 for none, and the voxel's depth."""
-    width, height = float(rays.width), float(rays.height)
-    for n in range(VOXELS):
-        z = p[2] + offset[2, n]
-        inverse = 1.0 / z
-        col, row = (p[0] + offset[0, n]) * inverse, (p[1] + offset[1, n]) * inverse
-        inside = (z > 0.0) & (col >= 0.0) & (col < width) & (row >= 0.0) & (row < height)
-        pixel = np.int32(row) * np.int32(rays.width) + np.int32(col)
-        pixel_of[n] = pixel if inside else np.int32(-1)
-        depth_of[n] = z
-
-
-@kernel
-def _add_distances(
-    seen_depth: np.ndarray,  # (VOXELS,)
-    depth_of: np.ndarray,  # (VOXELS,)
-    pixel_of: np.ndarray,  # (VOXELS,) in place: -1 where the voxel is not near a surface
-    truncation_m: float,
-    distance: np.ndarray,  # (VOXELS,) in place
-    weight: np.ndarray,  # (VOXELS,) in place
-) -> None:
-    for n in range(VOXELS):
-        d = (seen_depth[n] - depth_of[n]) / truncation_m
-        seen = (pixel_of[n] >= 0) & (seen_depth[n] > 0.0) & (d >= -1.0)
-        distance[n] += np.float32(min(d, 1.0)) if seen else np.float32(0)
-        weight[n] += np.float32(1) if seen else np.float32(0)
-        pixel_of[n] = pixel_of[n] if seen & (abs(d) < 1.0) else np.int32(-1)
+                    steps[axis, n] = i * a[axis] + j * b[axis] + k * c[axis]
+    return steps.reshape(-1)
 
 
 def finish(volume: TsdfVolume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -227,4 +206,6 @@ def _finish(planes: Planes, tsdf: np.ndarray, rgb: np.ndarray, label: np.ndarray
                 if mine > most:
                     most, label[i, j, k] = mine, class_id
             for channel in range(3):
-                rgb[i, j, k, channel] = np.uint8(np.rint(color[brick, n, channel] / np.float32(max(count, 1))))
+                rgb[i, j, k, channel] = np.uint8(
+                    np.rint(np.float32(color[brick, channel, n]) / np.float32(max(count, 1)))
+                )
