@@ -121,6 +121,14 @@ def test_a_cloud_with_strays_keeps_each_of_its_points(model: Path, tmp_path: Pat
     assert summary["input"]["kind"] == "point cloud"
 
 
+def test_strays_alone_are_labelled_with_a_warning(model: Path, tmp_path: Path) -> None:
+    points, rng = np.random.default_rng(0).uniform(-30, 30, (20_000, 3)), np.random.default_rng(1)
+    trimesh.PointCloud(points, colors=rng.integers(0, 256, (20_000, 3), np.uint8)).export(tmp_path / "scan.ply")
+    summary = predicted(tmp_path / "scan.ply", model, tmp_path / "out", "--units", "cm")
+    (warning,) = summary["warnings"]
+    assert warning.endswith("it was looked at from outside; expected a room: are units and up right?")
+
+
 def test_recordings_stored_rooms_and_published_rooms(model: Path, tmp_path: Path) -> None:
     rig = one_camera_rig(DEPTH_LENS, DEPTH_SIZE)
     write_open3d(tmp_path / "recording", takes(rig, 4), "json", DEPTH_LENS)
@@ -159,6 +167,11 @@ def test_bad_input_gets_help(model: Path, tmp_path: Path) -> None:
     huge = write_glb(replace(room, points=room.points * 300), tmp_path / "huge.glb")
     text = refused("predict", huge, *ask, "--units", "m")
     assert "got a scan of 1080 x 900 x 750 m; expected at most 120 m a side: cut it into parts" in text
+    text = refused("predict", "scan.glb", "-o", tmp_path / "notes.txt" / "out")
+    assert (
+        text
+        == f"--out {tmp_path}/notes.txt/out: {tmp_path}/notes.txt is not a folder that can be written; choose another"
+    )
     (tmp_path / "bad.npz").write_bytes(b"no")
     assert str(tmp_path / "bad.npz") in refused("predict", tmp_path / "bad.npz", *ask)
     assert not out.exists()

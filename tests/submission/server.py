@@ -90,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer("V2beta1GetHealthzResponse", {"multi_user": False})
         elif url.path.startswith(f"{EXPERIMENTS}"):
             self._answer("V2beta1ListExperimentsResponse", {"experiments": [], "total_size": 0})
+        elif url.path == RUNS and "filter" not in url.query:
+            self._answer("V2beta1ListRunsResponse", {"runs": [_brief(run) for run in self.server.runs]})
         elif url.path == RUNS:
             wanted = json.loads(parse_qs(url.query)["filter"][0])
             self.server.faults += faults("V2beta1Filter", wanted, "filter")

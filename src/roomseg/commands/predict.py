@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ def predict(
     from roomseg.stages.predicting.result import summary_of, write_files
     from roomseg.stages.predicting.view import write_view
 
+    check_folder(out)
     progress, clock = open_progress(), Clock()
     with clock.part("model"):
         loaded = open_model(model, store, tracking_uri)
@@ -85,6 +87,13 @@ def predict(
     with local_errors("write", out, "--out"):
         write_files(prediction, summary, out)
     print_summary(summary, out, Console())
+
+
+def check_folder(out: Path) -> None:
+    """Raises ``UserError`` at once for a folder that cannot be made: not after minutes of work."""
+    nearest = next(each for each in (out, *out.absolute().parents) if each.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--out {out}: {nearest} is not a folder that can be written; choose another")
 
 
 class Clock:

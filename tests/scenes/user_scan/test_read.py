@@ -105,6 +105,7 @@ NO_COLOUR = (
         ("scan.usdz", b"x", "is not one of .ply, .obj, .glb, .gltf: export it as PLY, OBJ or GLB with colours"),
         ("scan.ply", b"hello", "cannot be read as PLY (Not a ply file!): export it as"),
         ("scan.glb", b"glTF\x02\0\0\0\x99", "cannot be read as GLB ("),
+        ("scan.glb", b"", "has no points; expected a mesh or a point cloud: export it as"),
         ("scan.ply", EMPTY_PLY, "has no points; expected a mesh or a point cloud: export it as"),
         ("scan.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", NO_COLOUR),
     ],

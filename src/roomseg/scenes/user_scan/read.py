@@ -73,6 +73,8 @@ def _geometries(path: Path) -> list[Any]:
     logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # what it says is said below
     try:
         content = path.read_bytes()
+        if not content:
+            return []
         if suffix in (".glb", ".gltf"):
             _check_counts(content, suffix)
         # A file's points must stay as they are: none merged, none dropped, none sorted.

@@ -74,7 +74,10 @@ def open_scan_file(
     fused = fuse_scan(scan, placement, placement.inside(found), grid.voxel_m, grid.truncation_voxels, rng, progress)
     warnings = []
     if not fused.from_inside:
-        warnings.append("nowhere inside it could a camera stand, so it was looked at from outside; expected a room")
+        warnings.append(
+            "nowhere inside it could a camera stand, so it was looked at from outside; expected a room: "
+            "are units and up right?"
+        )
     elif fused.surface_seen < LITTLE_SEEN:
         warnings.append(f"only {fused.surface_seen:.0%} of its surface was seen from inside; are units and up right?")
     return PredictInput(
