@@ -279,8 +279,10 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
                 job, writer, _FiguresFirst(checkpoints, run, lease), run, MlflowRegistry(run.client, run.run_id, uri)
             )
             scores = _module(origin.stage).run(job.section, context)
-            manifest = None if scores is None else writer.finish(scores)
-            if manifest is not None:
+            manifest = None
+            if scores is not None:
+                run.keep_open()
+                manifest = writer.finish(scores)
                 _conclude(run, manifest, store)
     finally:
         clock.beat(at_once=True)
@@ -302,11 +304,15 @@ def _conclude(run: StageRun, manifest: Manifest, store: Store) -> None:
 
 
 def _send_what_is_left(job: _Job, manifests: Iterable[Manifest], uri: str | None, run_id: str) -> None:
-    """The figures of complete stages whose MLflow server was away when they ended."""
+    """The figures and ends of complete stages that were killed before they had told MLflow, or found it away."""
     for manifest in manifests:
-        if not Journal(job.store, manifest.folder).is_empty():
-            with _tracked(job, manifest, _tracking_uri(uri, job.store.url), run_id) as run:
-                _conclude(run, manifest, job.store)
+        journal = Journal(job.store, manifest.folder)
+        if journal.is_empty():
+            continue
+        with leased(job.store, f"{manifest.folder}/lease.json", lambda: True, job.say) as lease:
+            if lease is not None and not journal.is_empty():  # else whoever made it is telling MLflow just now
+                with _tracked(job, manifest, _tracking_uri(uri, job.store.url), run_id) as run:
+                    _conclude(run, manifest, job.store)
 
 
 class _FiguresFirst:
