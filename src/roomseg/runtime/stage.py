@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import get_args
 
 import roomseg
 from roomseg.config import BaselineName, PipelineConfig, PretrainConfig, Section
@@ -274,10 +274,15 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
     try:
         with _tracked(job, origin, uri, run_id) as run:
             writer = StoreArtifactWriter(store, origin, clock, cache_dir(store), lease.check)
-            checkpoints = StoreCheckpoints(store, origin.stage, origin.fingerprint, job.work_dir, job.say)
-            context = _context(
-                job, writer, _FiguresFirst(checkpoints, run, lease), run, MlflowRegistry(run.client, run.run_id, uri)
+
+            def before_a_checkpoint() -> None:
+                lease.check()
+                run.keep()  # of the steps before it: the next attempt does not take them again
+
+            checkpoints = StoreCheckpoints(
+                store, origin.stage, origin.fingerprint, job.work_dir, job.say, before_a_checkpoint
             )
+            context = _context(job, writer, checkpoints, run, MlflowRegistry(run.client, run.run_id, uri))
             scores = _module(origin.stage).run(job.section, context)
             manifest = None
             if scores is not None:
@@ -313,21 +318,6 @@ def _send_what_is_left(job: _Job, manifests: Iterable[Manifest], uri: str | None
             if lease is not None and not journal.is_empty():  # else whoever made it is telling MLflow just now
                 with _tracked(job, manifest, _tracking_uri(uri, job.store.url), run_id) as run:
                     _conclude(run, manifest, job.store)
-
-
-class _FiguresFirst:
-    """``ports.Checkpoints``: what MLflow lacks of the steps before a checkpoint is durable before the checkpoint is."""
-
-    def __init__(self, checkpoints: StoreCheckpoints, run: StageRun, lease: Lease) -> None:
-        self._checkpoints, self._run, self._lease = checkpoints, run, lease
-
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
-        self._lease.check()
-        self._run.keep()
-        self._checkpoints.save(step, state)
-
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
-        return self._checkpoints.latest()
 
 
 def _context(
