@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,20 @@ def test_a_remote_store_is_asked_once(s3_store: str, tmp_path: Path) -> None:
     for stored in store.list("cache/"):
         store.delete(stored)
     assert reader.get(key) == b"map"
+
+
+def test_a_full_disk_costs_only_the_near_copy(
+    s3_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cache = StoreCache(open_store(s3_store), tmp_path / "near", said.append)
+    key = cache.key("hits", {}, MODULE)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        cache.put(key, b"good")
+        assert cache.get(key) == b"good"
+    assert not list((tmp_path / "near").rglob("*.*"))
+    assert cache.get(key) == b"good"
+    assert (tmp_path / "near" / "cache").is_dir()

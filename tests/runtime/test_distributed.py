@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from roomseg.config import TeacherConfig
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter
+from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.distributed import PROCESSES, team_size
 from roomseg.runtime.manifest import Manifest, Origin
 from roomseg.runtime.stage import run_stage
@@ -53,20 +55,40 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch.set_num_threads(before)
 
 
-def test_two_processes_end_with_the_weights_of_one(
+class Stopped(BaseException):
+    """As if the process had been killed."""
+
+
+def test_neither_the_number_of_processes_nor_a_change_of_it_matters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
-    results = []
-    for processes in (1, 2):
-        monkeypatch.setenv(PROCESSES, str(processes))
-        store = tmp_path / str(processes)
-        inputs = {"rooms": rendered(tmp_path / f"rooms{processes}", store)}
-        results.append(train(store, inputs, configured("epochs=2", "accumulate=2", "drop_path=0.2")))
-    one, two = results
+    save, results = StoreCheckpoints.save, []
+
+    def save_and_stop(self: StoreCheckpoints, step: int, state: Mapping[str, Any]) -> None:
+        save(self, step, state)
+        raise Stopped
+
+    for attempts in ((1,), (2,), (1, 2)):
+        store = tmp_path / str(attempts)
+        config, inputs = (
+            configured("epochs=2", "accumulate=2", "drop_path=0.2"),
+            {"rooms": rendered(tmp_path / f"rooms{attempts}", store)},
+        )
+        for processes in attempts[:-1]:
+            monkeypatch.setenv(PROCESSES, str(processes))
+            with monkeypatch.context() as patch:
+                patch.setattr(StoreCheckpoints, "save", save_and_stop)
+                with pytest.raises(Stopped):
+                    train(store, inputs, config)
+        monkeypatch.setenv(PROCESSES, str(attempts[-1]))
+        results.append(train(store, inputs, config))
+        assert not list(store.rglob("*rank-1*"))
+    one, two, changed = results
     assert two.digest == one.digest, _difference(one, two)
+    assert changed.digest == one.digest, _difference(one, changed)
+    assert changed.manifest.attempts == 2
     history = json.loads(two.path("history.json").read_text())
     assert [entry["step"] for entry in history] == [2, 4, 4]  # of 3 batches an epoch, by two; logged once each
-    assert not list((tmp_path / "2").rglob("*rank-1*"))
 
 
 def _difference(one: StoreArtifactReader, two: StoreArtifactReader) -> dict[str, float]:

@@ -195,6 +195,50 @@ def test_a_killed_attempt_is_continued(
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
 
 
+def test_killed_between_the_manifest_and_the_end_of_its_run_it_is_ended_by_the_next(
+    stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path, run_python: RunPython
+) -> None:
+    store = str(tmp_path / "store")
+    ended = run_python(
+        """
+        import os, signal, sys, types
+        from roomseg.config import parse_section
+        from roomseg.runtime import fingerprint
+        from roomseg.runtime.stage import run_stage
+        from roomseg.runtime.storage import DirectoryStore
+
+        put = DirectoryStore.put_if_absent
+
+        def put_and_die(self, key, data):
+            version = put(self, key, data)
+            if key.endswith("/manifest.json"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return version
+
+        module = types.ModuleType("roomseg.stages.render")
+        module.run, module.external_digests = lambda config, ctx: {"rooms": 7}, lambda config: {"furniture": "oak"}
+        sys.modules["roomseg.stages.render"] = module
+        fingerprint.code_digest = lambda stage: "code"
+        DirectoryStore.put_if_absent = put_and_die
+        section = parse_section("render", sys.argv[3])
+        run_stage("render", section, store=sys.argv[1], inputs={}, run_id="run-1", tracking_uri=sys.argv[2])
+        """,
+        store,
+        mlflow_uri,
+        CONFIG.render.model_dump_json(),
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    for _ in range(2):  # the second finds nothing left to tell
+        assert run("render", store, mlflow_uri).scores == {"rooms": 7.0}
+        client = connect(mlflow_uri)
+        runs = client.search_runs([client.get_experiment_by_name("roomseg").experiment_id])
+        assert [each.info.status for each in runs] == ["FINISHED", "FINISHED"]
+        (nested,) = (each for each in runs if each.info.run_name == "render")
+        assert [figure.value for figure in client.get_metric_history(nested.info.run_id, "final/rooms")] == [7.0]
+    assert stages.calls == []
+    assert not list((tmp_path / "store").rglob("figures/*"))
+
+
 def test_a_complete_stage_imports_neither_torch_nor_mlflow(
     stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path, run_python: RunPython
 ) -> None:

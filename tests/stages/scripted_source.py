@@ -5,6 +5,7 @@ The script is ``rooms.json`` in the folder ``render.rgbd_root``: a list of [id, 
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,8 @@ class ScriptedSource:
             return {}[key.id]
         if what == "memory":
             raise MemoryError("Unable to allocate 9.00 TiB")
+        if what == "waits" and self._first_time(key):
+            time.sleep(600)
         if what == "dies" or (what == "dies once" and self._first_time(key)):
             os._exit(1)
         return hollow_room(key, 255 if what == "bad label" else 17)

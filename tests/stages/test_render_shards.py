@@ -1,6 +1,10 @@
 """The render stage in parts: the same bytes for any number of processes and shards; lost rooms stop nothing."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +132,34 @@ def test_a_dying_worker_costs_only_its_room(tmp_path: Path, capsys: pytest.Captu
     assert f"render: quarantined room-1: {DIED}" in said
     assert "this is a fault of roomseg, please report it:\nTraceback" in said
     assert "return {}[key.id]" in said
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    """Else they wait for ever, and whoever reads the output of the killed process with them."""
+    write_script(tmp_path, [("room-0", "train", "waits"), ("room-1", "train", ""), ("room-2", "train", "")])
+    config = scripted(tmp_path, "workers=2").model_dump_json()
+    code = """
+import sys
+from functools import partial
+from roomseg.config import parse_section
+from roomseg.stages.rendering.workers import Workers, work
+from tests.stages.scripted_source import open_scripted
+config = parse_section("render", sys.argv[1])
+if __name__ == "__main__":
+    workers = Workers(partial(work, open_scripted, config), 2)
+    list(workers.in_order(open_scripted(config).plan()[0]))
+"""
+    script = tmp_path / "main.py"
+    script.write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, str(script), config], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while not (tmp_path / "room-0").exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=60)  # ends with the last process that holds the pipe
 
 
 def test_too_many_lost_rooms_fail_the_stage(script: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from roomseg.errors import UserError
 from roomseg.runtime.fingerprint import digest_of, module_digest
-from roomseg.runtime.storage import DirectoryStore, MissingKey, Store
+from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, is_disk_full
 
 _SEAL = hashlib.sha256().digest_size  # bytes before the content
 
@@ -33,13 +34,22 @@ class StoreCache:
             content = self._read(place, key)
             if content is not None:
                 if place is not self._near:
-                    self._near.put_bytes(_path(key), _sealed(content))
+                    self._keep_near(key, content)
                 return content
         return None
 
     def put(self, key: str, content: bytes) -> None:
-        for place in dict.fromkeys((self._store, self._near)):
-            place.put_bytes(_path(key), _sealed(content))
+        self._store.put_bytes(_path(key), _sealed(content))
+        if self._near is not self._store:
+            self._keep_near(key, content)
+
+    def _keep_near(self, key: str, content: bytes) -> None:
+        """If the disk is full, the store has it all the same."""
+        try:
+            self._near.put_bytes(_path(key), _sealed(content))
+        except UserError as error:
+            if not is_disk_full(error):
+                raise
 
     def _read(self, place: Store, key: str) -> bytes | None:
         try:

@@ -22,8 +22,16 @@ _PLAIN = (bool, int, float, str, type(None))
 class StoreCheckpoints:
     """``ports.Checkpoints`` over a store. torch is imported only where a state is written or read."""
 
-    def __init__(self, store: Store, stage: str, fingerprint: str, scratch: Path, say: Callable[[str], None]) -> None:
-        self._store, self._scratch, self._say = store, scratch, say
+    def __init__(
+        self,
+        store: Store,
+        stage: str,
+        fingerprint: str,
+        scratch: Path,
+        say: Callable[[str], None],
+        before_save: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store, self._scratch, self._say, self._before_save = store, scratch, say, before_save
         self._folder = f"checkpoints/{stage}/{fingerprint}/"
         self._corrupt: set[int] = set()
 
@@ -31,6 +39,7 @@ class StoreCheckpoints:
         """Durable on return; the newest two are kept. Raises ``TypeError`` for what a state must not hold."""
         state = dict(state)
         _check_plain(state, "state")
+        self._before_save()
         path = self._scratch / "checkpoint.pt"
         _write_state(state, path)
         record = {"step": step, "size": path.stat().st_size, "sha256": sha256_of(path)}

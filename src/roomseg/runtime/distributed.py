@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -116,12 +115,3 @@ def tell_error(folder: Path, rank: int, error: UserError) -> None:
     part = folder / f"error-{rank}.part"
     part.write_text(json.dumps({"error": str(error)}))
     part.rename(folder / f"error-{rank}.json")
-
-
-def die_with_parent() -> None:
-    """A process whose parent was killed must not go on writing beside the next attempt."""
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import roomseg
 from roomseg.comparisons import KNOWN
@@ -225,13 +224,20 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
     try:
         with _tracked(job, origin, uri, run_id) as run:
             writer = StoreArtifactWriter(store, origin, clock, cache_dir(store), lease.check)
-            checkpoints = StoreCheckpoints(store, origin.stage, origin.fingerprint, job.work_dir, job.say)
-            context = _context(
-                job, writer, _FiguresFirst(checkpoints, run, lease), run, MlflowRegistry(run.client, run.run_id, uri)
+
+            def before_a_checkpoint() -> None:
+                lease.check()
+                run.keep()  # of the steps before it: the next attempt does not take them again
+
+            checkpoints = StoreCheckpoints(
+                store, origin.stage, origin.fingerprint, job.work_dir, job.say, before_a_checkpoint
             )
+            context = _context(job, writer, checkpoints, run, MlflowRegistry(run.client, run.run_id, uri))
             scores = _module(origin.stage).run(job.section, context)
-            manifest = None if scores is None else writer.finish(scores)
-            if manifest is not None:
+            manifest = None
+            if scores is not None:
+                run.keep_open()
+                manifest = writer.finish(scores)
                 _conclude(run, manifest, store)
     finally:
         clock.beat(at_once=True)
@@ -253,26 +259,15 @@ def _conclude(run: StageRun, manifest: Manifest, store: Store) -> None:
 
 
 def _send_what_is_left(job: _Job, manifests: Iterable[Manifest], uri: str | None, run_id: str) -> None:
-    """The figures of complete stages whose MLflow server was away when they ended."""
+    """The figures and ends of complete stages that were killed before they had told MLflow, or found it away."""
     for manifest in manifests:
-        if not Journal(job.store, manifest.folder).is_empty():
-            with _tracked(job, manifest, _tracking_uri(uri, job.store.url), run_id) as run:
-                _conclude(run, manifest, job.store)
-
-
-class _FiguresFirst:
-    """``ports.Checkpoints``: what MLflow lacks of the steps before a checkpoint is durable before the checkpoint is."""
-
-    def __init__(self, checkpoints: StoreCheckpoints, run: StageRun, lease: Lease) -> None:
-        self._checkpoints, self._run, self._lease = checkpoints, run, lease
-
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
-        self._lease.check()
-        self._run.keep()
-        self._checkpoints.save(step, state)
-
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
-        return self._checkpoints.latest()
+        journal = Journal(job.store, manifest.folder)
+        if journal.is_empty():
+            continue
+        with leased(job.store, f"{manifest.folder}/lease.json", lambda: True, job.say) as lease:
+            if lease is not None and not journal.is_empty():  # else whoever made it is telling MLflow just now
+                with _tracked(job, manifest, _tracking_uri(uri, job.store.url), run_id) as run:
+                    _conclude(run, manifest, job.store)
 
 
 def _context(

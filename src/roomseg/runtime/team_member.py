@@ -17,7 +17,8 @@ from torch import distributed
 
 from roomseg.config import parse_section
 from roomseg.errors import UserError
-from roomseg.runtime.distributed import TeamJob, die_with_parent, tell_error
+from roomseg.processes import die_with_parent
+from roomseg.runtime.distributed import TeamJob, tell_error
 from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.stage import assist_stage, read_inputs, run_stage
 from roomseg.runtime.train_job import TEAM_JOB

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import mlflow.pyfunc
@@ -136,3 +137,45 @@ def test_challenger_champion_and_previous(run: StageRun, mlflow_uri: str, tmp_pa
     with pytest.raises(UserError, match="refuses"):
         promote_version(mlflow_uri, "roomseg", "9")
     assert registry.aliases("roomseg") == {"champion": "1", "previous": "2"}
+
+
+def test_a_promotion_that_was_killed_is_completed(run: StageRun, mlflow_uri: str, tmp_path: Path) -> None:
+    """Whatever call of the server was the last, the same promotion again leaves the aliases of an undisturbed one."""
+    folders = [model_dir(tmp_path / name, seed) for seed, name in enumerate(("first", "second"))]
+    for calls in range(1, 5):
+        name = f"roomseg-{calls}"
+        registry = MlflowRegistry(run.client, run.run_id, mlflow_uri)
+        for folder in folders:
+            registry.register(name, folder, {}, {})
+        registry.promote(name, "1")
+        registry.register(name, folders[1], {}, {})
+        dying = MlflowRegistry(DyingClient(run.client, calls), run.run_id, mlflow_uri)
+        with pytest.raises(Died):
+            dying.promote(name, "2")
+        registry.register(name, folders[1], {}, {})
+        registry.promote(name, "2")
+        assert registry.aliases(name) == {"champion": "2", "previous": "1"}, f"it had died after {calls} calls"
+
+
+class Died(BaseException):
+    pass
+
+
+class DyingClient:
+    """MLflow's client up to its ``calls``-th writing call, after which nothing of the process goes on."""
+
+    def __init__(self, client: Any, calls: int) -> None:
+        self._client, self._calls = client, calls
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not name.startswith(("set_", "delete_")):
+            return method
+
+        def call(*args: Any) -> None:
+            method(*args)
+            self._calls -= 1
+            if self._calls == 0:
+                raise Died
+
+        return call

@@ -97,15 +97,14 @@ class MlflowRegistry:
         """Give ``champion`` to a version; the one that had it becomes ``previous``. Raises ``UserError``."""
         aliases = self.aliases(name)
         old = aliases.get(_CHAMPION)
-        if old == version:
-            return
-        note = "the first champion: there was none to compare with" if old is None else f"follows version {old}"
         with mlflow_errors(self._uri):
-            self._client.set_model_version_tag(name, version, _PROMOTED, note)  # fails first for an unknown version
-            if old is not None:
-                self._client.set_registered_model_alias(name, _PREVIOUS, old)
-            self._client.set_registered_model_alias(name, _CHAMPION, version)
-            if aliases.get(_CHALLENGER) == version:
+            if old != version:
+                note = "the first champion: there was none to compare with" if old is None else f"follows version {old}"
+                self._client.set_model_version_tag(name, version, _PROMOTED, note)  # fails first for an unknown version
+                if old is not None:
+                    self._client.set_registered_model_alias(name, _PREVIOUS, old)
+                self._client.set_registered_model_alias(name, _CHAMPION, version)
+            if aliases.get(_CHALLENGER) == version:  # also what a kill after the line above left
                 self._client.delete_registered_model_alias(name, _CHALLENGER)
 
     def _ensure_model(self, name: str) -> None:

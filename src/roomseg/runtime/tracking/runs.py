@@ -177,6 +177,10 @@ class StageRun:
         if waiting:
             self._journal.keep(waiting)
 
+    def keep_open(self) -> None:
+        """Make durable that the run has not ended; for before the manifest, after which there is no next attempt."""
+        self._journal.keep(self._sender.waiting())
+
     def conclude(self, scores: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """The stage's scores, as metrics named ``final/...``, and the tags that link its manifest."""
         self.log(0, {f"final/{name}": value for name, value in scores.items()})

@@ -19,6 +19,7 @@ from roomseg.config import RenderConfig
 from roomseg.data.shards import PackedRoom, pack_room
 from roomseg.errors import UserError
 from roomseg.ports import Rejected, RoomKey, RoomSource
+from roomseg.processes import die_with_parent
 from roomseg.stages.rendering.rooms import make_room
 
 AHEAD = 2  # rooms in flight for each worker
@@ -123,4 +124,4 @@ class Workers:
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=die_with_parent)
