@@ -58,8 +58,15 @@ def comparisons(config: PipelineConfig) -> dict[Comparison, Section]:
     return sections
 
 
-def only_compared(values: Mapping[str, Any]) -> bool:
-    """Whether a section of ``pretrain`` or ``distill`` with these values trains a baseline or an ablation."""
-    if "network" in values:
-        return values["network"] in BASELINES or not values.get("skip", True)
-    return not (values.get("weight", 1.0) or values.get("feature_weight", 0.0))
+def title_of(stage: str, values: Mapping[str, Any]) -> str:
+    """The title of the baseline or ablation that the stage trains with these values of its section, else nothing.
+
+    What a section did not have yet when it was stored has its default.
+    """
+    if stage == "pretrain" and values.get("network") in BASELINES:
+        return BASELINES[values["network"]].title
+    if stage == "pretrain" and not values.get("skip", True):
+        return NO_SKIP.title
+    if stage == "distill" and not values.get("weight", 1.0) and not values.get("feature_weight", 0.0):
+        return CE_ONLY.title
+    return ""

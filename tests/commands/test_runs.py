@@ -11,7 +11,7 @@ from roomseg.cli import app
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
 from roomseg.runtime.lease import take
 from roomseg.runtime.manifest import Origin
-from roomseg.runtime.run_record import note_stage
+from roomseg.runtime.run_record import note_stage, summarise_run
 from roomseg.runtime.storage import open_store
 
 
@@ -43,6 +43,10 @@ def test_runs_and_what_is_still_open(tmp_path: Path) -> None:
 
     note_stage(store, "demo/1", writer.finish({"miou": 0.25}))
     assert "nothing is open" in run("status", "--store", where)
-    (note,) = json.loads(run("runs", "--store", where, "--json"))
+    wrote = {"config": {"network": "T", "skip": False}, "stage": "pretrain"}
+    note_stage(store, "demo/2", writer.finish({}).model_copy(update=wrote))
+    assert " pretrain (student without skip) " in run("runs", "--store", where)
+    assert "| pretrain (student without skip) |" in summarise_run(store, "demo/2", "SUCCEEDED", "")
+    note, _ = json.loads(run("runs", "--store", where, "--json"))
     assert (note["run"], note["stage"], note["scores"]) == ("demo/1", "teacher", {"miou": 0.25})
     assert note["manifest"] == "artifacts/teacher/f1/manifest.json"

@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from roomseg.runtime.doctor.kubeflow import NEEDED, NEEDED_BY_TRAIN_JOBS, Right
+
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm" / "roomseg"
 KUBERNETES = ("1.36", "1.37")
@@ -179,6 +181,24 @@ def test_rights_are_no_more_than_what_is_switched_on():
     verbs = [(rule["resources"], rule["verbs"]) for rule in rules]
     assert (["trainjobs"], ["create", "get", "delete"]) in verbs
     assert (["pods"], ["list"]) in verbs
+
+
+@pytest.mark.parametrize("train_jobs", [False, True])
+def test_the_chart_gives_what_the_doctor_asks_for(train_jobs):
+    rules = named(render({"rbac": {"trainJobs": train_jobs}}), "Role", "roomseg-pipeline")["rules"]
+
+    def given(right: Right) -> bool:
+        """As Kubernetes decides: a rule for named objects holds only where that name is asked for."""
+        return any(
+            right.group in rule["apiGroups"]
+            and right.resource in rule["resources"]
+            and right.verb in rule["verbs"]
+            and right.name in rule.get("resourceNames", [right.name])
+            for rule in rules
+        )
+
+    assert all(map(given, NEEDED))
+    assert all(map(given, NEEDED_BY_TRAIN_JOBS)) == train_jobs
 
 
 def test_the_database_is_for_mlflow_alone():

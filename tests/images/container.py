@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.images.storage import ALONE, Storage
+
 BASE = "localhost/roomseg-tests/python:3.11-slim"
-ENVIRONMENT = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 NEEDED = ("buildah", "debootstrap", "unshare", "setpriv")
 # Where this machine's pip finds its packages: a build must find the same.
 PIP_SETTINGS = ("/etc/pip.conf", "/root/.config/pip", "/etc/ssl/certs")
@@ -37,57 +38,45 @@ def missing() -> list[str]:
     return [name for name in NEEDED if shutil.which(name) is None] + (["root"] if os.geteuid() else [])
 
 
-def buildah(*arguments: str) -> str:
-    done = subprocess.run(["buildah", *arguments], capture_output=True, text=True, env=os.environ | ENVIRONMENT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip()
+def make_base(storage: Storage) -> None:
+    storage.run("sh", "images/debian_base.sh", BASE)
 
 
-def make_base() -> None:
-    if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
-        _run(["sh", "images/debian_base.sh", BASE])
-
-
-def build(name: str) -> Image:
-    """``images/build.sh NAME``; torch is the one that this machine's pip prefers."""
+def build(storage: Storage, name: str) -> Image:
+    """``images/build.sh NAME`` on the base; torch is the one that this machine's pip prefers."""
     find_links = os.environ.get("PIP_FIND_LINKS") or _pip_setting("global.find-links")
     indexes = [url.removeprefix("file://") for url in (_pip_setting("global.extra-index-url") or "").split()]
     folders = [str(Path(each).parent if each.endswith("/simple") else each) for each in [find_links, *indexes] if each]
     volumes = [path for path in (*PIP_SETTINGS, *folders) if Path(path).exists()]
     options = ["--pull-never", "--layers=false", f"--build-arg=PYTHON={BASE}", "--build-arg=TORCH_INDEX="]
     options += [f"--volume={path}:{path}:ro" for path in volumes]
-    _run(["sh", "images/build.sh", name], BUILD_OPTIONS=" ".join(options))
-    version = subprocess.run(
-        ["sed", "-n", 's/^__version__ = "\\(.*\\)"$/\\1/p', "src/roomseg/__init__.py"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-    return Image(f"localhost/roomseg/{name}:{version}")
+    built = storage.run("sh", "images/build.sh", name, BUILD_OPTIONS=" ".join(options)).stdout
+    return Image(storage, re.findall(r"^built (\S+)$", built, re.M)[-1])
 
 
 @dataclass(frozen=True)
 class Image:
+    storage: Storage
     tag: str
 
     def config(self) -> dict:
-        return json.loads(buildah("inspect", "--type", "image", self.tag))["OCIv1"]["config"]
+        return json.loads(self._buildah("inspect", "--type", "image", self.tag))["OCIv1"]["config"]
 
     def run(self, scratch: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
         """A command in a fresh container with these variables beside the image's own."""
-        container = buildah("from", "--pull-never", self.tag)
+        container = self._buildah("from", "--pull-never", self.tag)
         try:
-            rootfs = Path(buildah("mount", container))
+            rootfs = Path(self._buildah("mount", container))
             (rootfs / "scratch").mkdir()
             variables = [*self.config()["Env"], *(f"{name}={value}" for name, value in env.items())]
-            enter = ["unshare", "--mount", "sh", "-euc", ENTER, "sh", "env", "-i", "-C", "/tmp", *variables, *command]
+            enter = [*ALONE, "sh", "-euc", ENTER, "sh", "env", "-i", "-C", "/tmp", *variables, *command]
             places = {"ROOTFS": str(rootfs), "SCRATCH": str(scratch)}
             return subprocess.run(enter, capture_output=True, text=True, timeout=500, env=os.environ | places)
         finally:
-            buildah("rm", container)
+            self._buildah("rm", container)
 
-
-def _run(command: list[str], **env: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | ENVIRONMENT | env)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    def _buildah(self, *arguments: str) -> str:
+        return self.storage.run("buildah", *arguments).stdout.strip()
 
 
 def _pip_setting(name: str) -> str:

@@ -19,6 +19,7 @@ from tests.e2e.test_local_pipeline import TINY
 from tests.golden.update import GOLDEN
 from tests.images import container
 from tests.images.container import Image
+from tests.images.storage import ROOT, Storage, open_storage
 from tests.servers import MlflowServer
 
 pytestmark = [
@@ -30,15 +31,21 @@ CACHES = {"ROOMSEG_CACHE_DIR": "/scratch", "NUMBA_CACHE_DIR": "/scratch/numba", 
 
 
 @pytest.fixture(scope="module")
-def render_image() -> Image:
-    container.make_base()
-    return container.build("render")
+def storage() -> Iterator[Storage]:
+    """With the base in it that both images are built on."""
+    with open_storage() as opened:
+        container.make_base(opened)
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def train_image() -> Image:
-    container.make_base()
-    return container.build("train-cpu")
+def render_image(storage: Storage) -> Image:
+    return container.build(storage, "render")
+
+
+@pytest.fixture(scope="module")
+def train_image(storage: Storage) -> Image:
+    return container.build(storage, "train-cpu")
 
 
 @pytest.fixture
@@ -54,9 +61,11 @@ def scratch(tmp_path: Path) -> Path:
 @pytest.fixture
 def mlflow_server(tmp_path: Path) -> Iterator[str]:
     server = MlflowServer(tmp_path)
-    server.start()
-    yield server.uri
-    server.kill()
+    try:
+        server.start()
+        yield server.uri
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +138,7 @@ def test_what_is_inside(name, request, scratch):
     assert compilers == []
     bill = image.run(scratch, "cat", image.config()["Labels"]["io.roomseg.sbom"])
     packages = {part["name"]: part.get("version") for part in json.loads(bill.stdout)["components"]}
-    pinned = dict(
-        line.split("==") for line in (container.ROOT / "constraints.txt").read_text().splitlines() if "==" in line
-    )
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     assert packages["kfp"] == pinned["kfp"]
     strays = {p: v for p, v in packages.items() if p in pinned and v.partition("+")[0] != pinned[p].partition("+")[0]}
     assert strays == {}
@@ -140,7 +147,7 @@ def test_what_is_inside(name, request, scratch):
 
 def test_a_file_of_an_image_is_linted():
     hadolint = Path(sys.executable).parent / "hadolint"
-    files = [str(path) for path in sorted((container.ROOT / "images").glob("*/Dockerfile"))]
+    files = [str(path) for path in sorted((ROOT / "images").glob("*/Dockerfile"))]
     assert len(files) == 2
     done = subprocess.run([str(hadolint), *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -14,7 +14,7 @@ from roomseg.config import Section, override
 from roomseg.models.networks import build_network
 from roomseg.profiles import demo
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
-from roomseg.runtime.manifest import Origin
+from roomseg.runtime.manifest import Origin, manifest_key
 from roomseg.runtime.model_source import open_model
 from roomseg.runtime.storage import open_store
 from roomseg.stages.networks import card_of
@@ -23,8 +23,8 @@ from tests.data.rooms import small_room
 CONFIG = override(demo(), ['evaluate.ablations=["no_skip","ce_only"]'])
 
 
-def trained(root: Path, stage: str, mark: str, section: Section) -> None:
-    """A complete artifact; each is newer than the one before."""
+def trained(root: Path, stage: str, mark: str, section: Section, minute: int) -> None:
+    """A complete artifact that was made in this minute."""
     store, scratch = open_store(str(root / "store")), root / "scratch"
     scratch.mkdir(exist_ok=True)
     values = section.model_dump(mode="json")
@@ -34,17 +34,18 @@ def trained(root: Path, stage: str, mark: str, section: Section) -> None:
     writer.add("model.safetensors", scratch / "weights")
     (scratch / "card").write_text(json.dumps(asdict(card_of("T", True, small_room(0, truncation_voxels=5)))))
     writer.add("model.json", scratch / "card")
-    writer.finish({})
+    made = writer.finish({}).model_copy(update={"created": f"2026-01-01T00:{minute:02}:00+00:00"})
+    store.put_bytes(manifest_key(stage, mark), made.to_json().encode())
 
 
 @pytest.mark.parametrize("spec", ["distill", ""])
 def test_an_ablation_is_not_taken_for_the_student(spec: str, tmp_path: Path) -> None:
     store, ablations = str(tmp_path / "store"), comparisons(CONFIG)
-    trained(tmp_path, "pretrain", "skipless", ablations[NO_SKIP])
+    trained(tmp_path, "pretrain", "skipless", ablations[NO_SKIP], 9)
     assert open_model("pretrain", store, "").where == f"pretrain skipless of {store}"  # there is nothing else
-    trained(tmp_path, "pretrain", "pretrained", CONFIG.pretrain)
-    trained(tmp_path, "distill", "older", CONFIG.distill)
-    trained(tmp_path, "distill", "student", CONFIG.distill)
-    trained(tmp_path, "distill", "alone", ablations[CE_ONLY])
+    trained(tmp_path, "pretrain", "pretrained", CONFIG.pretrain, 1)
+    trained(tmp_path, "distill", "older", CONFIG.distill, 2)
+    trained(tmp_path, "distill", "student", CONFIG.distill, 3)
+    trained(tmp_path, "distill", "alone", ablations[CE_ONLY], 4)
     assert open_model(spec, store, "").where == f"distill student of {store}"
     assert open_model("pretrain", store, "").where == f"pretrain pretrained of {store}"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from roomseg.cluster import read_cluster
+from roomseg.cluster import TRAINING, read_cluster
 
 STYLE = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
@@ -38,7 +38,7 @@ def doctor(
             "store": lambda: services.store(store),
             "MLflow": lambda: services.tracking(tracking_uri, store),
             "KFP": lambda: kubeflow.kfp(cluster.kfp),
-            "cluster": lambda: kubeflow.cluster(cluster.kfp),
+            "cluster": lambda: kubeflow.cluster(cluster.kfp, any(cluster.pod(task).nodes > 1 for task in TRAINING)),
             "image": lambda: registry.images(cluster.images),
             "GPU": machine.gpu,
             "/dev/shm": machine.shared_memory,

@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
     """List the runs of a store: each stage that ended well, with its scores, duration and manifest."""
     from roomseg.runtime.history import past_stages
-    from roomseg.runtime.run_record import SHOWN
+    from roomseg.runtime.run_record import SHOWN, shown_stage
     from roomseg.runtime.storage import open_store
 
     opened = open_store(store)
@@ -28,7 +28,7 @@ def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
     rows = [
         (
             note["run"],
-            note["stage"],
+            shown_stage(note),
             f"{note['seconds']:.0f} s",
             str(note["attempts"]),
             ", ".join(f"{k} {v:.3f}" for k, v in note["scores"].items() if v is not None and k.endswith(SHOWN)),

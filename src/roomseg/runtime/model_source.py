@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from roomseg.comparisons import only_compared
+from roomseg.comparisons import title_of
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest, read_manifest
@@ -80,7 +80,7 @@ def _newest(store: Store, stage: str) -> Manifest | None:
     """A baseline or an ablation, made to be compared with, only where there is nothing else."""
     found: list[Any] = [read_manifest(store, stage, name) for name in store.folders(f"artifacts/{stage}/")]
     complete = (each for each in found if each is not None)
-    return max(complete, key=lambda each: (not only_compared(each.config), each.created), default=None)
+    return max(complete, key=lambda each: (not title_of(stage, each.config), each.created), default=None)
 
 
 def _of_artifact(store: Store, manifest: Manifest) -> LoadedModel:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from roomseg.comparisons import title_of
 from roomseg.runtime.manifest import Manifest, manifest_key
 from roomseg.runtime.storage import Store
 
@@ -16,6 +17,7 @@ def note_stage(store: Store, run_id: str, manifest: Manifest) -> None:
     """``runs/RUN/STAGE-FINGERPRINT.json``: written again, with the same content, by each attempt."""
     note = {
         "stage": manifest.stage,
+        "compared": title_of(manifest.stage, manifest.config),
         "manifest": manifest_key(manifest.stage, manifest.fingerprint),
         "digest": manifest.digest,
         "seconds": manifest.seconds,
@@ -35,6 +37,11 @@ def summarise_run(store: Store, run_id: str, state: str, error: str) -> str:
     return _markdown(summary, store.url)
 
 
+def shown_stage(note: dict[str, Any]) -> str:
+    """Of several trainings by one stage, which this was."""
+    return f"{note['stage']} ({note['compared']})" if note.get("compared") else note["stage"]
+
+
 def _folder(run_id: str) -> str:
     return f"runs/{quote(run_id, safe='')}"
 
@@ -49,5 +56,5 @@ def _markdown(summary: dict[str, Any], store_url: str) -> str:
     for note in summary["stages"]:
         scores = ", ".join(f"{k} {v:.3f}" for k, v in note["scores"].items() if v is not None and k.endswith(SHOWN))
         where = f"`{store_url}/{note['manifest']}`"
-        lines.append(f"| {note['stage']} | {note['seconds']:.0f} | {note['attempts']} | {scores} | {where} |")
+        lines.append(f"| {shown_stage(note)} | {note['seconds']:.0f} | {note['attempts']} | {scores} | {where} |")
     return "\n".join([*lines, ""])

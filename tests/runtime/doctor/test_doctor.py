@@ -99,7 +99,10 @@ def allow(server: Answers, *refused: str) -> None:
     def answer(headers, body):
         assert headers["Authorization"] == "Bearer kube-token"
         assert body["spec"]["user"] == "system:serviceaccount:team:trainer"
-        return 201, {"status": {"allowed": body["spec"]["resourceAttributes"]["resource"] not in refused}}, {}
+        asked = body["spec"]["resourceAttributes"]
+        if asked["resource"] == "configmaps":  # the chart gives a right to this one only
+            assert asked["name"] == "kfp-launcher"
+        return 201, {"status": {"allowed": asked["resource"] not in refused}}, {}
 
     server.of[REVIEW] = answer
 
@@ -108,14 +111,27 @@ def test_a_cluster_in_order(server, kubeconfig):
     allow(server)
     defaults = "spec: {templateDefaults: {retryStrategy: {retryPolicy: Always}}}"
     server.tell(CONTROLLER, {"data": {"workflowDefaults": defaults}})
-    lines = kubeflow.cluster(KfpServer(kubeconfig=kubeconfig, namespace="team", service_account="trainer"))
-    assert [(line.state, line.check) for line in lines] == [("OK", "rights"), ("OK", "retries")]
+    found = KfpServer(kubeconfig=kubeconfig, namespace="team", service_account="trainer")
+    lines = list(kubeflow.cluster(found, train_jobs=True))
+    assert [(line.state, line.check) for line in lines] == [("OK", "rights"), ("OK", "rights"), ("OK", "retries")]
+    assert "create trainjobs" in lines[1].found
+
+
+def test_rights_to_train_on_several_nodes_are_asked_for(server, kubeconfig):
+    allow(server, "trainjobs")
+    server.tell(CONTROLLER, {}, 403)
+    found = KfpServer(kubeconfig=kubeconfig, namespace="team", service_account="trainer")
+    pods, jobs, _ = kubeflow.cluster(found, train_jobs=True)
+    assert (pods.state, jobs.state) == ("OK", "FAIL")
+    assert jobs.found.endswith("may not create trainjobs, get trainjobs, delete trainjobs")
+    assert jobs.remedy == "install the chart with rbac.trainJobs=true"
 
 
 def test_a_cluster_that_is_not(server, kubeconfig):
     allow(server, "workflowtaskresults", "pods")
     server.tell(CONTROLLER, {"data": {"parallelism": "5"}})
-    rights, retries = kubeflow.cluster(KfpServer(kubeconfig=kubeconfig, namespace="team", service_account="trainer"))
+    found = KfpServer(kubeconfig=kubeconfig, namespace="team", service_account="trainer")
+    rights, retries = kubeflow.cluster(found, train_jobs=False)
     assert rights.state == "FAIL"
     assert "system:serviceaccount:team:trainer may not create workflowtaskresults, get pods" in rights.found
     assert retries.state == "WARN"
@@ -125,12 +141,12 @@ def test_a_cluster_that_is_not(server, kubeconfig):
 def test_a_cluster_that_does_not_tell(server, kubeconfig):
     server.tell(REVIEW, {}, 403)
     server.tell(CONTROLLER, {}, 403)
-    assert [line.state for line in kubeflow.cluster(KfpServer(kubeconfig=kubeconfig))] == ["WARN", "WARN"]
+    assert [line.state for line in kubeflow.cluster(KfpServer(kubeconfig=kubeconfig), False)] == ["WARN", "WARN"]
 
 
 def test_a_kubeconfig_that_is_none(tmp_path):
     with pytest.raises(UserError, match=r"kubeconfig .*missing"):
-        list(kubeflow.cluster(KfpServer(kubeconfig=str(tmp_path / "missing"))))
+        list(kubeflow.cluster(KfpServer(kubeconfig=str(tmp_path / "missing")), False))
 
 
 def test_images(server):

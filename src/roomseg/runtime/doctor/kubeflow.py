@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from roomseg.cluster import KfpServer
@@ -13,10 +13,24 @@ from roomseg.errors import UserError
 from roomseg.runtime.doctor.lines import Line
 from roomseg.runtime.doctor.web import Refused, Silent, bearer, get_json
 
-NEEDED = (  # by the pods of a run; (group, resource, verb)
-    ("argoproj.io", "workflowtaskresults", "create"),
-    ("", "configmaps", "get"),
-    ("", "pods", "get"),
+
+class Right(NamedTuple):
+    group: str
+    resource: str
+    verb: str
+    name: str = ""  # a right to one object only is none to all of them
+
+
+NEEDED = (  # by the pods of a run
+    Right("argoproj.io", "workflowtaskresults", "create"),
+    Right("", "configmaps", "get", "kfp-launcher"),
+    Right("", "pods", "get"),
+)
+NEEDED_BY_TRAIN_JOBS = (  # where a stage trains on several nodes
+    Right("trainer.kubeflow.org", "trainjobs", "create"),
+    Right("trainer.kubeflow.org", "trainjobs", "get"),
+    Right("trainer.kubeflow.org", "trainjobs", "delete"),
+    Right("", "pods", "list"),
 )
 CONTROLLER = "workflow-controller-configmap"
 RETRY = "set workflowDefaults.spec.templateDefaults.retryStrategy.retryPolicy: Always there (docs/cluster.md)"
@@ -63,13 +77,15 @@ def _refusal(status: int) -> str:
     return "is this the address of a KFP v2 API server?"
 
 
-def cluster(server: KfpServer) -> Iterator[Line]:
+def cluster(server: KfpServer, train_jobs: bool) -> Iterator[Line]:
     """What only the cluster's own API tells; raises ``UserError`` for a kubeconfig that is not to be used."""
     if not server.kubeconfig:
         yield Line("WARN", "cluster", "no kubeconfig: rights and retries are not checked", "give --kubeconfig")
         return
     api = _kubernetes(server)
-    yield from _service_account(api, server)
+    yield _rights(api, server, NEEDED, "rbac.create=true")
+    if train_jobs:
+        yield _rights(api, server, NEEDED_BY_TRAIN_JOBS, "rbac.trainJobs=true")
     yield _retries(api, server)
 
 
@@ -87,23 +103,21 @@ def _kubernetes(server: KfpServer) -> Any:
     return client.ApiClient(settings)
 
 
-def _service_account(api: Any, server: KfpServer) -> Iterator[Line]:
+def _rights(api: Any, server: KfpServer, needed: Sequence[Right], chart_value: str) -> Line:
     namespace, account = server.namespace or server.kfp_namespace, server.service_account or "pipeline-runner"
     user = f"system:serviceaccount:{namespace}:{account}"
     missing = []
-    for group, resource, verb in NEEDED:
-        attributes = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+    for right in needed:
+        attributes = {"namespace": namespace, **{key: value for key, value in right._asdict().items() if value}}
         review = {"spec": {"user": user, "resourceAttributes": attributes}}
         answer = _call(api, "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         if answer is None:
-            yield Line("WARN", "rights", f"we may not ask what {user} may do", "ask an administrator")
-            return
+            return Line("WARN", "rights", f"we may not ask what {user} may do", "ask an administrator")
         if not answer["status"]["allowed"]:
-            missing.append(f"{verb} {resource}")
+            missing.append(f"{right.verb} {right.resource}")
     if missing:
-        yield Line("FAIL", "rights", f"{user} may not {', '.join(missing)}", "install the chart with rbac.create=true")
-    else:
-        yield Line("OK", "rights", f"{user} may do what a pipeline's pod must")
+        return Line("FAIL", "rights", f"{user} may not {', '.join(missing)}", f"install the chart with {chart_value}")
+    return Line("OK", "rights", f"{user} may {', '.join(f'{right.verb} {right.resource}' for right in needed)}")
 
 
 def _retries(api: Any, server: KfpServer) -> Line:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from roomseg.errors import UserError
 from roomseg.runtime.doctor.lines import Line
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking.client import check_reachable, connect, default_tracking_uri, mlflow_errors
@@ -49,7 +50,8 @@ def _multipart(url: str, key: str) -> None:
         sent.write_bytes(os.urandom(MULTIPART_BYTES))
         opened.put_file(key, sent)
         opened.fetch(key, got)
-        assert got.read_bytes() == sent.read_bytes(), "the store gave other bytes than it was given"
+        if got.read_bytes() != sent.read_bytes():
+            raise UserError(f"{opened.url} gave other bytes than it was given; do not use it")
 
 
 def tracking(chosen: str, store_url: str) -> Iterator[Line]:
