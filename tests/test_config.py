@@ -96,3 +96,14 @@ def test_baselines_are_not_compiled():
         override(paper(), ["pretrain.compile=true", "pretrain.network=unet3d"])
     compiled = override(paper(), ["pretrain.compile=true"]).pretrain
     assert (compiled.compile, compiled.for_baseline("unet3d").compile) == (True, False)
+
+
+def test_label_files_are_known_by_their_ending_and_count_where_they_are_read():
+    with pytest.raises(UsageError, match=r"rgbd_labels: expected panorooms3d, scannet20, nyu40 or a file that ends"):
+        override(demo(), ["render.rgbd_labels=ade20k"])
+    own = ["render.rgbd_labels=s3://bucket/labels.toml"]
+    assert override(demo(), own).render.outside_files() == {}
+    assert override(demo(), [*own, "render.source=rgbd"]).render.outside_files() == {
+        "rgbd_labels": "s3://bucket/labels.toml"
+    }
+    assert override(demo(), ["render.source=rgbd"]).render.outside_files() == {}

@@ -32,6 +32,8 @@ AblationName = Literal["no_skip", "ce_only"]
 Augment = Literal["yaw", "flip", "colour"]
 VTUNET_BLOCK = 128
 
+PICTURE_LABELS = ("panorooms3d", "scannet20", "nyu40")  # whose ids label pictures may have, besides a label file's
+LABEL_FILE = ".toml"
 STARTS = ("random", "imagenet21k", "hub")  # of the teacher, besides files
 START_FILES = (".safetensors", ".npz", ".pth")
 SEGMENTER_CHECKPOINT = "checkpoint.pth"  # as Segmenter names it, with variant.yml beside it
@@ -63,7 +65,9 @@ class RenderConfig(Section):
     panorooms3d_split: Literal["published", "house"] = "published"  # published: validation shares houses with training
     panorooms3d_parts: Literal["rooms", "blocks"] = "rooms"  # blocks: the published cuts, without panoramas
     rgbd_root: Folder = None  # a recording, or recordings, or houses of recordings, in one of the known layouts
-    rgbd_labels: Literal["panorooms3d", "scannet20", "nyu40"] = "panorooms3d"  # the ids of its label pictures
+    rgbd_labels: str = (
+        "panorooms3d"  # the ids of its label pictures: these, scannet20, nyu40, or a FILE.toml of one's own
+    )
     rgbd_up: Literal["auto", "+z", "+y", "-y"] = "auto"  # of the recordings' poses
     rgbd_depth_units_per_m: PositiveFloat | None = None  # null: the layout's
     frame_stride: Positive = 1  # scannet, rgbd: each n-th frame
@@ -95,6 +99,17 @@ class RenderConfig(Section):
         if not any(self.rooms.values()):
             raise ValueError("train_rooms, val_rooms and test_rooms are 0; expected one room at least")
         return self
+
+    @field_validator("rgbd_labels")
+    @classmethod
+    def _known_labels(cls, labels: str) -> str:
+        if labels in PICTURE_LABELS or labels.endswith(LABEL_FILE):
+            return labels
+        raise ValueError(f"expected {', '.join(PICTURE_LABELS)} or a file that ends with {LABEL_FILE}")
+
+    def outside_files(self) -> dict[str, str]:
+        own = self.source == "rgbd" and self.rgbd_labels.endswith(LABEL_FILE)
+        return {"rgbd_labels": self.rgbd_labels} if own else {}
 
     @property
     def rooms(self) -> dict[str, int]:

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 from roomseg.errors import UserError
 
 VOID = 0
+VOID_NAME = "void"
+MAX_CLASSES = 255  # with void; 255 says "not to be judged" in pictures
 
 
 @dataclass(frozen=True)
 class LabelSet:
+    """Raises ``ValueError`` for names and colours that do not fit together."""
+
     name: str
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # by id
     colors: tuple[tuple[int, int, int], ...]  # sRGB
     shell: tuple[str, ...]  # classes of the building itself, and of what is fixed flat on it
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.names) <= MAX_CLASSES:
+            raise ValueError(f"got {len(self.names) - 1} classes besides void; expected 1 to {MAX_CLASSES - 1}")
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the class {twice!r} is there twice; expected names that differ")
+        if self.names[VOID] != VOID_NAME or not set(self.shell) <= set(self.names):
+            raise ValueError(f"got the classes {self.names} with the shell {self.shell}; expected void first")
+        if len(self.colors) != len(self) or not all(_is_color(color) for color in self.colors):
+            raise ValueError(f"got the colours {self.colors}; expected three numbers of 0 to 255 for each class")
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def text(self) -> str:
+        """What stands for the set in files: the name of a set of ours, or all that another one has, as JSON."""
+        return self.name if LABEL_SETS.get(self.name) == self else json.dumps(asdict(self), separators=(",", ":"))
+
     def id(self, name: str) -> int:
         """The id of a class name; raises ``ValueError`` for a name that is none of the set's."""
         return self.names.index(name)
+
+
+def _is_color(color: tuple[int, ...]) -> bool:
+    return len(color) == 3 and all(isinstance(value, int) and 0 <= value <= 255 for value in color)
 
 
 PANOROOMS3D = LabelSet(  # the 30 classes of the 99 -> 30 merge of 3D-FRONT
@@ -149,16 +174,15 @@ SCANNET20 = LabelSet(  # the 20 classes of the ScanNet benchmark, in its order
 LABEL_SETS = {each.name: each for each in (PANOROOMS3D, SCANNET20)}
 
 
-def label_set(name: str) -> LabelSet:
-    """The label set of that name; raises ``UserError`` for another."""
-    if name not in LABEL_SETS:
-        raise UserError(f"label set {name!r} is unknown; there are {', '.join(LABEL_SETS)}")
-    return LABEL_SETS[name]
-
-
-# to be removed: use a LabelSet
-CLASS_NAMES, CLASS_COLORS, N_CLASSES = PANOROOMS3D.names, PANOROOMS3D.colors, len(PANOROOMS3D)
-
-
-def class_id(name: str) -> int:
-    return PANOROOMS3D.id(name)
+def label_set(text: str) -> LabelSet:
+    """The label set that ``LabelSet.text`` stands for; raises ``UserError`` for any other text."""
+    if text in LABEL_SETS:
+        return LABEL_SETS[text]
+    if not text.startswith("{"):
+        raise UserError(f"label set {text!r} is unknown; there are {', '.join(LABEL_SETS)}")
+    try:
+        values = json.loads(text)
+        colors = tuple((red, green, blue) for red, green, blue in values["colors"])
+        return LabelSet(values["name"], tuple(values["names"]), colors, tuple(values["shell"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"a label set is damaged ({error}): {text}; make again what holds it") from None

@@ -183,8 +183,6 @@ class Rejected:
 class RoomSource(Protocol):
     """Where rooms come from. Opened once in each worker process; loading a room depends on its key alone."""
 
-    labels: str  # name of the label set (labels.py)
-
     def plan(self) -> tuple[list[RoomKey], list[Rejected]]:
         """The rooms by split (train, val, test) in a fixed order, and what was turned away before loading."""
         ...

@@ -29,8 +29,6 @@ def open_scripted(config: RenderConfig) -> "ScriptedSource":
 
 
 class ScriptedSource:
-    labels = "panorooms3d"
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.script = json.loads((folder / "rooms.json").read_text())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from roomseg.labels import VOID, label_set
@@ -115,7 +116,7 @@ def _class_table(audit: Mapping[str, Any]) -> Table:
     for name in sorted(counts["train"], key=lambda name: -counts["train"][name]):
         of_splits = [(counts[split][name], totals[split]) for split in SPLITS]
         cells = [cell for n, total in of_splits for cell in (f"{n:,}", _percent(n, total))]
-        table.add_row(name, *cells, style="" if any(n for n, _ in of_splits) else "dim")
+        table.add_row(escape(name), *cells, style="" if any(n for n, _ in of_splits) else "dim")
     return table
 
 
@@ -133,10 +134,11 @@ def _percent(n: int, total: int) -> str:
 
 def _facts(checked: Check) -> list[tuple[str, str]]:
     audit, rates = checked.audit, checked.hit_rates
+    labels = label_set(audit["labels"]).name if audit["labels"] else "none"
     licences = ", ".join(f"{name} ({n})" for name, n in audit["licences"].items())
     types = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in audit["room_types"].items())
     return [
-        ("labels", f"{audit['labels']}, {audit['unlabelled_share']:.2%} of the voxels that are not empty without one"),
+        ("labels", f"{labels}, {audit['unlabelled_share']:.2%} of the voxels that are not empty without one"),
         ("room types", types),
         ("panorama hits", ", ".join(f"{name} {value:.1%}" for name, value in rates.items()) or "not known"),
         ("surface seen", "not known" if audit["surface_seen"] is None else f"{audit['surface_seen']:.1%} on average"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from roomseg.errors import UserError
@@ -171,7 +172,7 @@ def print_summary(summary: dict[str, Any], out: Path, console: Console) -> None:
     for title in ("m2", "share", "points"):
         table.add_column(title, justify="right")
     for each in summary["classes"]:
-        name = f"[{each['color']}]\u2588\u2588[/] {each['name']}"
+        name = f"[{each['color']}]\u2588\u2588[/] {escape(each['name'])}"
         table.add_row(name, f"{each['area_m2']:.1f}", f"{each['share']:.1%}", f"{each['points']:,}")
     console.print(table)
     confidence = summary["mean_confidence"]

@@ -47,8 +47,9 @@ class _Audit:
 
     def add(self, summary: ShardSummary) -> None:
         self.labels = self.labels or summary.labels
-        if summary.labels not in (None, self.labels):
-            raise UserError(f"shards have the labels {self.labels} and {summary.labels}: render them apart")
+        if self.labels and summary.labels not in (None, self.labels):
+            names = " and ".join(label_set(each).name for each in (self.labels, summary.labels))
+            raise UserError(f"shards have the labels {names}: render them apart")
         for line in summary.rooms:
             self._add_room(line)
         for split, counts in summary.class_voxels.items():

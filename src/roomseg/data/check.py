@@ -19,7 +19,7 @@ from roomseg.data.audit import hash_64
 from roomseg.data.index import file_of
 from roomseg.data.shards import ShardFile
 from roomseg.errors import UserError
-from roomseg.labels import PANOROOMS3D, VOID, label_set
+from roomseg.labels import VOID_NAME, label_set
 from roomseg.ports import ArtifactReader
 from roomseg.splits import SPLITS
 
@@ -135,14 +135,14 @@ def _label_faults(audit: dict[str, Any]) -> Iterator[str]:
     if audit["labels"] is None:
         return  # no rooms at all: the splits say it
     try:
-        names = label_set(audit["labels"]).names
+        labels = label_set(audit["labels"])
     except UserError as error:
         yield str(error)
         return
     for split, counts in audit["class_voxels"].items():
-        unknown = [name for name in counts if name not in names]
+        unknown = [name for name in counts if name not in labels.names]
         if unknown:
-            yield f"{split} has labels that {audit['labels']} does not know: {_some(unknown)}"
+            yield f"{split} has labels that {labels.name} does not know: {_some(unknown)}"
 
 
 def _split_faults(audit: dict[str, Any], facts: _IndexFacts) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _warnings(audit: dict[str, Any], facts: _IndexFacts) -> Iterator[str]:
         yield f"{facts.low_hit_rates} panoramas hit less than {LOW_HIT_RATE:.0%} of their room"
     voxels = audit["class_voxels"]
     tested = (name for name, n in voxels["train"].items() if n == 0 and (voxels["val"][name] or voxels["test"][name]))
-    unseen = [name for name in tested if name != PANOROOMS3D.names[VOID]]  # the same in every set
+    unseen = [name for name in tested if name != VOID_NAME]
     if unseen:
         yield f"classes that are tested and never trained on: {', '.join(unseen)}"
     if rooms and not audit["credits"]:

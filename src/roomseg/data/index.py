@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from roomseg.data.summary import ShardSummary
 from roomseg.errors import UserError
+from roomseg.labels import label_set
 from roomseg.ports import ArtifactReader
 
 NAME = "rooms/index.parquet"
@@ -27,7 +28,7 @@ SCHEMA = pa.schema(
         ("id", pa.string()),
         ("house_id", pa.string()),
         ("split", pa.string()),
-        ("labels", pa.string()),  # name of the label set: the same in every row
+        ("labels", pa.string()),  # text of the label set: the same in every row
         ("shard", pa.string()),  # name of the file in the artifact
         ("row", pa.int32()),  # of the room in its shard
         ("shape", pa.list_(pa.int32(), 3)),
@@ -110,7 +111,10 @@ def _one_label_set(summaries: Iterable[tuple[str, ShardSummary]]) -> Iterator[tu
         if summary.labels is not None:
             labels = labels or summary.labels
             if summary.labels != labels:
-                raise UserError(f"{name} has the labels {summary.labels}, those before it {labels}: render them apart")
+                raise UserError(
+                    f"{name} has the labels {label_set(summary.labels).name}, those before it "
+                    f"{label_set(labels).name}: render them apart"
+                )
         yield name, summary
 
 

@@ -45,8 +45,6 @@ class PanoRooms3dSource:
     "house". ``parts`` is "rooms", or "blocks": the published cuts for pretraining, without panoramas and test split.
     """
 
-    labels = PANOROOMS3D.name
-
     def __init__(
         self,
         root: Path,

@@ -40,7 +40,7 @@ class Room:
     tsdf: np.ndarray  # (X, Y, Z) int8, steps of truncation / 127
     rgb: np.ndarray  # (X, Y, Z, 3) uint8, 0 where empty
     label: np.ndarray  # (X, Y, Z) uint8, 0 where empty
-    labels: str = PANOROOMS3D.name  # name of the label set of label and of the panoramas
+    labels: str = PANOROOMS3D.text  # text of the label set (labels.py) of label and of the panoramas
     panoramas: Sequence[Panorama] = ()  # from the disk: each is decoded when it is asked for
     meta: Mapping[str, Any] = field(default_factory=dict)  # JSON types: room type, credits, seconds, ...
 

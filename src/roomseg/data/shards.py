@@ -24,6 +24,7 @@ from roomseg.data.packing import PackedVoxels, pack_voxels, unpack_voxels
 from roomseg.data.rooms import MAX_VOXELS, Panorama, Room, check_room
 from roomseg.data.summary import RoomFacts, ShardSummary, room_facts, summarise
 from roomseg.errors import UserError
+from roomseg.labels import label_set
 from roomseg.ports import Rejected
 
 FORMAT = "roomseg-rooms-3"
@@ -45,7 +46,7 @@ SCHEMA = pa.schema(
         ("origin_m", pa.list_(pa.float64(), 3)),
         ("voxel_m", pa.float64()),
         *((name, pa.binary()) for name in _VOXELS),
-        ("labels", pa.string()),  # name of the label set
+        ("labels", pa.string()),  # text of the label set
         ("panoramas", pa.list_(_PANORAMA)),
         ("meta", pa.string()),  # JSON
     ],
@@ -183,7 +184,8 @@ def _check_one_label_set(facts: Sequence[RoomFacts]) -> None:
     first, last = facts[0], facts[-1]
     if first.labels != last.labels:
         raise UserError(
-            f"room {last.line.id} has the labels {last.labels}, those before it {first.labels}: render them apart"
+            f"room {last.line.id} has the labels {label_set(last.labels).name}, those before it "
+            f"{label_set(first.labels).name}: render them apart"
         )
 
 

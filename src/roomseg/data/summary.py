@@ -41,7 +41,7 @@ class RoomLine(_Closed):
 
 class ShardSummary(_Closed):
     format: str = Field(FORMAT, pattern=f"^{FORMAT}$")
-    labels: str | None  # name of the label set; None for a shard without rooms
+    labels: str | None  # text of the label set; None for a shard without rooms
     rooms: tuple[RoomLine, ...]
     class_voxels: dict[str, tuple[int, ...]]  # split -> voxels by class id
     occupied: int = Field(ge=0)  # voxels that are not empty

@@ -42,7 +42,7 @@ def room_sheet(room: Room) -> np.ndarray:  # (h, WIDTH, 3) uint8
     height = 150 + sum(heights) + 44 + 26 * len(credits) + MARGIN
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _heading(draw, room)
+    _heading(draw, room, labels)
     top = 150
     for row, row_height in zip(rows, heights, strict=True):
         for n, panel in enumerate(row):
@@ -60,7 +60,7 @@ def write_room_sheet(room: Room, path: Path) -> None:
     path.write_bytes(png_bytes(room_sheet(room)))
 
 
-def _heading(draw: ImageDraw.ImageDraw, room: Room) -> None:
+def _heading(draw: ImageDraw.ImageDraw, room: Room, labels: LabelSet) -> None:
     draw.text((MARGIN, 34), room.id, INK, font=_fitting(draw, room.id, TITLE))
     x, y, z = room.shape
     metres = " x ".join(f"{side * room.voxel_m:.2f}" for side in room.shape)
@@ -71,7 +71,7 @@ def _heading(draw: ImageDraw.ImageDraw, room: Room) -> None:
         f"{metres} m with its margin",
         f"{x} x {y} x {z} voxels of {100 * room.voxel_m:g} cm",
         f"{(room.tsdf != TSDF_STEPS).mean():.1%} not empty",
-        f"labels {room.labels}",
+        f"labels {labels.name}",
     ]
     if room.meta.get("surface_seen") is not None:
         facts.append(f"{room.meta['surface_seen']:.1%} of the surface seen")

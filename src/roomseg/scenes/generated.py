@@ -9,7 +9,6 @@ from pathlib import Path
 
 from roomseg.config import RoomType
 from roomseg.errors import UserError
-from roomseg.labels import PANOROOMS3D
 from roomseg.ports import Rejected, RoomKey
 from roomseg.scenes.furniture import FurnitureLibrary, content_digest, open_furniture
 from roomseg.scenes.generator import generate_room
@@ -22,8 +21,6 @@ IMAGE_FURNITURE = Path("/opt/roomseg/furniture")  # where images/render keeps th
 
 class GeneratedSource:
     """Houses of a few rooms each, of the types in turn; no house is in two splits."""
-
-    labels = PANOROOMS3D.name
 
     def __init__(
         self,

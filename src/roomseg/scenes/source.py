@@ -69,7 +69,7 @@ class Scan:
 
     id: str
     house_id: str
-    labels: str  # name of the label set
+    labels: str  # text of the label set (labels.py)
     frames: Callable[[], Iterator[PosedFrame]]  # from the start at each call; frames without a valid pose left out
     credits: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)  # JSON types

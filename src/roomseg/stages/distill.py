@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from roomseg.config import DistillConfig
 from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.errors import UserError
+from roomseg.labels import label_set
 from roomseg.ports import StageContext
 from roomseg.stages.bad_batches import batch_keeper
 from roomseg.stages.distillation.student import DistilledStudent
@@ -87,8 +88,9 @@ def check_classes(rooms: RoomSet, teacher: TeacherCard, student: NetworkCard) ->
     for what, card in (("teacher", teacher), ("student", student)):
         if card.classes != rooms.labels.names:
             raise UserError(
-                f"distill: the {what} knows the {len(card.classes)} classes of {card.labels}, the rooms are labelled "
-                f"with the {len(rooms.labels)} of {rooms.labels.name}; expected the same: train it on these rooms"
+                f"distill: the {what} knows the {len(card.classes)} classes of {label_set(card.labels).name}, the "
+                f"rooms are labelled with the {len(rooms.labels)} of {rooms.labels.name}; expected the same: train it "
+                "on these rooms"
             )
 
 

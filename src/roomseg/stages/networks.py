@@ -29,7 +29,7 @@ class NetworkCard:
 
     network: NetworkName
     skip: bool
-    labels: str  # name of the label set
+    labels: str  # text of the label set (labels.py)
     classes: tuple[str, ...]  # its names, so that the file can be read without it
     voxel_m: float
     truncation_voxels: int

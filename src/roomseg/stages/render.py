@@ -44,6 +44,7 @@ def run(config: RenderConfig, ctx: StageContext) -> dict[str, float] | None:
 
     Returns counts and means; None for a shard of the work: the artifact is not complete then.
     """
+    config = config.model_copy(update={name: str(ctx.fetch(uri)) for name, uri in config.outside_files().items()})
     if config.source == "generated" and furniture_dir(config.furniture_dir) is None:
         ctx.progress.say("render: no furniture libraries (`make furniture` fetches them): parametric furniture only")
     keys, rejected = open_source(config).plan()

@@ -32,7 +32,7 @@ class TeacherCard:
     decoder: DecoderName
     patch: int
     height: int  # of the panoramas, in pixels; the width is twice that
-    labels: str  # name of the label set
+    labels: str  # text of the label set (labels.py)
     classes: tuple[str, ...]  # its names, so that the file can be read without it
     normalization: Normalization  # mean and deviation of red, green and blue in [0, 1]
 
@@ -53,7 +53,7 @@ def run(config: TeacherConfig, ctx: StageContext) -> dict[str, float]:
     )
     _start(model, config, ctx)
     card = TeacherCard(
-        config.backbone, config.decoder, model.encoder.patch, height, labels.name, labels.names, model.normalization
+        config.backbone, config.decoder, model.encoder.patch, height, labels.text, labels.names, model.normalization
     )
     result = _train(TeacherTask(model.to(training_device()), train, val, config), config, ctx)
     path = ctx.work_dir / "teacher.safetensors"

@@ -58,15 +58,15 @@ def test_a_damaged_table(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_ids_of_a_label_set() -> None:
-    table, name = id_table("panorooms3d")
-    assert name == "panorooms3d"
+    table, labels = id_table("panorooms3d")
+    assert labels == PANOROOMS3D
     ids = np.array([[0, 1, 17], [29, 255, 20]], np.uint8)
     expected = [[0, 1, PANOROOMS3D.id("wall")], [29, 0, PANOROOMS3D.id("floor")]]
     assert read_classes(encoded(ids), "a", table).tolist() == expected
     assert read_classes(encoded(ids.astype(np.uint16)), "a", table).tolist() == expected
-    with pytest.raises(UserError, match=r"x\.png: got class id 30; expected ids of the label set, or 255"):
+    with pytest.raises(UserError, match=r"x\.png: got id 30; expected ids of the label set or of void"):
         read_classes(encoded(ids + np.uint8(1)), "x.png", table)
-    assert id_table("nyu40")[1] == id_table("scannet20")[1] == "scannet20"
+    assert id_table("nyu40")[1] == id_table("scannet20")[1] == SCANNET20
     assert id_table("nyu40")[0][39] == id_table("scannet20")[0][20] == 20
 
 

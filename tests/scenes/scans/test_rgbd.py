@@ -182,7 +182,7 @@ def test_labels_of_a_set_and_of_nyu(tmp_path: Path, single_rig: Rig, single_fram
     nyu = only_scan(folder, labels="nyu40")
     assert nyu.labels == "scannet20"
     save(folder / "label" / "0.png", encoded(np.full(DEPTH_SIZE[::-1], 30, np.uint8)))
-    with pytest.raises(UserError, match=r"label/0\.png: got class id 30; expected ids of the label set"):
+    with pytest.raises(UserError, match=r"label/0\.png: got id 30; expected ids of the label set"):
         next(scan.frames())
     save(folder / "label" / "0.png", encoded(np.zeros((48, 63), np.uint8)))
     with pytest.raises(UserError, match=r"depth/0\.png: label is 63 x 48; expected 64 x 48"):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from roomseg.config import RoomType
 from roomseg.errors import UserError
-from roomseg.labels import PANOROOMS3D
 from roomseg.ports import Rejected, RoomKey
 from roomseg.scenes.front3d.checks import faults_before_loading, faults_of_room
 from roomseg.scenes.front3d.finishes import Finishes, Look
@@ -46,8 +45,6 @@ class Front3dSource:
     ``train.txt``, ``val.txt`` and ``test.txt`` of room ids. ``limits`` are the most rooms of a split. ``textures`` are
     floors and walls for the augmentation where 3D-FRONT-texture has none.
     """
-
-    labels = PANOROOMS3D.name
 
     def __init__(
         self,

@@ -7,16 +7,15 @@ classes of the benchmark; all else is void.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from roomseg.config import LABEL_FILE
 from roomseg.errors import UserError
-from roomseg.labels import SCANNET20, VOID, label_set
+from roomseg.labels import SCANNET20, VOID, LabelSet, label_set
 from roomseg.scenes.scans.images import decode_ids
+from roomseg.scenes.scans.label_file import read_label_file
 from roomseg.scenes.scans.textfiles import read_text
-
-IdSet = Literal["panorooms3d", "scannet20", "nyu40"]
 
 # Of the benchmark, in its order: NYU id n at place i is class i + 1 of SCANNET20.
 BENCHMARK_NYU40 = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
@@ -60,15 +59,22 @@ def scannet_table(path: Path) -> np.ndarray:  # (65536,) uint8
     return table
 
 
-def id_table(ids: IdSet) -> tuple[np.ndarray, str]:  # (65536,) uint8, name of the label set
-    """For label images that hold ids of a label set, or of NYU's 40 classes."""
+def id_table(ids: str) -> tuple[np.ndarray, LabelSet]:  # (65536,) uint8
+    """For label images that hold ids of a label set, of NYU's 40 classes, or those of a label file.
+
+    Raises ``UserError`` that says what is wrong with the file.
+    """
     if ids == "nyu40":
-        return nyu40_table(), SCANNET20.name
-    labels = label_set(ids)
+        return nyu40_table(), SCANNET20
     table = np.full(2**16, UNKNOWN, np.uint8)
+    if ids.endswith(LABEL_FILE):
+        labels, class_of_id = read_label_file(Path(ids).expanduser())
+        table[list(class_of_id)] = list(class_of_id.values())
+        return table, labels
+    labels = label_set(ids)
     table[: len(labels)] = np.arange(len(labels))
     table[IGNORED] = VOID
-    return table, labels.name
+    return table, labels
 
 
 def read_classes(data: bytes, where: str, table: np.ndarray) -> np.ndarray:  # (H, W) uint8
@@ -76,5 +82,5 @@ def read_classes(data: bytes, where: str, table: np.ndarray) -> np.ndarray:  # (
     ids = decode_ids(data, where)
     classes = table[ids]
     if (classes == UNKNOWN).any():
-        raise UserError(f"{where}: got class id {ids[classes == UNKNOWN].max()}; expected ids of the label set, or 255")
+        raise UserError(f"{where}: got id {ids[classes == UNKNOWN].max()}; expected ids of the label set or of void")
     return classes

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from roomseg.errors import UserError
+from roomseg.labels import PANOROOMS3D, LabelSet
 from roomseg.ports import Rejected, RoomKey
 from roomseg.scenes.scans.digest import files_digest
 from roomseg.scenes.scans.exported import is_frame_files, is_scannet_export, open_frame_files, open_scannet_export
 from roomseg.scenes.scans.folders import LabelFolder, room_id
 from roomseg.scenes.scans.gravity import Up, world_to_z_up
 from roomseg.scenes.scans.intrinsics import LENS_FILES
-from roomseg.scenes.scans.labels import IdSet, id_table
+from roomseg.scenes.scans.labels import id_table
 from roomseg.scenes.scans.open3d import is_open3d, open_open3d
 from roomseg.scenes.scans.recording import LabelFinder, RecordedFrames, Recording
 from roomseg.scenes.scans.tum import is_tum, open_tum
@@ -46,8 +49,9 @@ class RgbdSource:
     """``root`` is a recording, a folder of recordings, or a folder of houses with a folder for each recording.
 
     A recording in TUM's, Open3D's, 7-Scenes' or ScanNet's exported layout. A folder ``label`` in it, if there is one,
-    has a PNG for each frame, named as its depth, with ids of the set ``labels``; without it all is void. A file
-    ``intrinsics.txt`` (3 x 3) or an Open3D camera JSON goes before the layout's usual intrinsics.
+    has a PNG for each frame, named as its depth, with the ids that ``labels`` names: a label set, ``nyu40`` or a label
+    file. Without the folder, or with ``labels`` None, all is void. A file ``intrinsics.txt`` (3 x 3) or an Open3D
+    camera JSON goes before the layout's usual intrinsics.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class RgbdSource:
         shares: tuple[float, float, float] = (0.8, 0.1, 0.1),  # of the houses: train, val, test
         seed: int = 0,
         frame_stride: int = 1,
-        labels: IdSet = "panorooms3d",
+        labels: str | None = PANOROOMS3D.name,
         up: Up = "auto",
         depth_units_per_m: float | None = None,  # None: the layout's
         max_depth_m: float = 4.5,
@@ -65,11 +69,11 @@ class RgbdSource:
             raise UserError(f"rgbd: {root} is not a folder; expected one with a recording or recordings in it")
         self.root, self.shares, self.seed = root, shares, seed
         self.frame_stride, self.up, self.depth_units_per_m = frame_stride, up, depth_units_per_m
-        self.max_depth_m = max_depth_m
-        self._table, self.labels = id_table(labels)
+        self.max_depth_m, self.labels = max_depth_m, labels
 
     def plan(self) -> tuple[list[RoomKey], list[Rejected]]:
-        """Looks at names only. Raises ``UserError`` where there is no recording."""
+        """Looks at names only. Raises ``UserError`` where there is no recording, or for a faulty label file."""
+        self._id_table()  # its faults are not those of a room
         folders = self._recordings()
         houses = [self._house(folder) for folder in folders]
         sides = split_by_house(houses, self.shares, self.seed)
@@ -99,22 +103,25 @@ class RgbdSource:
     def _house(self, folder: Path) -> str:
         return room_id(folder.parent if len(folder.relative_to(self.root).parts) == DEEPEST else folder, self.root)
 
+    def _id_table(self) -> tuple[np.ndarray, LabelSet]:  # (65536,) uint8
+        return id_table(self.labels or PANOROOMS3D.name)
+
     def load(self, key: RoomKey) -> Scan:
         """Decodes a few depth pictures where it must find out what is up. Raises ``UserError``."""
         folder = self.root / str(key.place[0])
         layout = layout_of(folder)
         if layout is None:
             raise UserError(f"{folder} is no recording any more; expected what was planned: start the stage again")
-        labels = LabelFolder(folder / LABEL_FOLDER, self._table, needs_all=True)
-        has_labels = labels.folder.is_dir()
-        recorded = layout.open(folder, self.frame_stride, self.depth_units_per_m, labels if has_labels else None)
+        table, label_set = self._id_table()
+        has_labels = self.labels is not None and (folder / LABEL_FOLDER).is_dir()
+        labels = LabelFolder(folder / LABEL_FOLDER, table, needs_all=True) if has_labels else None
+        recorded = layout.open(folder, self.frame_stride, self.depth_units_per_m, labels)
         up = self.up if self.up != "auto" else layout.up
         world = world_to_z_up(up, recorded, self.max_depth_m)
         meta = {"room_type": "unknown", "layout": layout.name, "labelled": has_labels, "up": up}
         frames = RecordedFrames(recorded, world, self.max_depth_m)
-        return Scan(
-            key.id, key.house_id, self.labels, frames, meta={**meta, "frame_stride": self.frame_stride, **recorded.meta}
-        )
+        meta |= {"frame_stride": self.frame_stride, **recorded.meta}
+        return Scan(key.id, key.house_id, label_set.text, frames, meta=meta)
 
     def digest(self) -> str:
         """Of the names and sizes of the recordings' files, and of all of their lens files."""

@@ -43,8 +43,6 @@ class ScannetSource:
     - ``house``: the same shares of spaces; none is in two splits.
     """
 
-    labels = SCANNET20.name
-
     def __init__(
         self,
         root: Path,
@@ -166,7 +164,7 @@ class ScannetSource:
         return Scan(
             id=key.id,
             house_id=key.house_id,
-            labels=self.labels,
+            labels=SCANNET20.text,
             frames=RecordedFrames(recorded, world, self.max_depth_m),
             credits=(CREDIT,),
             meta={

@@ -11,7 +11,6 @@ from roomseg.data.panorooms3d import VOXEL_M, read_room
 from roomseg.data.rooms import Room
 from roomseg.geometry.surface import Surface, volume_surface
 from roomseg.geometry.tsdf import empty_volume, finish, integrate
-from roomseg.labels import PANOROOMS3D
 from roomseg.ports import Progress
 from roomseg.scenes.scans.bounds import scan_bounds
 from roomseg.scenes.scans.gravity import Up
@@ -107,18 +106,24 @@ def open_recording(
     grid: Grid,
     progress: Progress,
 ) -> PredictInput:
-    """A posed RGB-D folder, fused; of several recordings below it the first. Raises ``UserError``."""
+    """A posed RGB-D folder, fused; of several recordings below it the first. Labels in it are not read.
+
+    Raises ``UserError``.
+    """
     source = RgbdSource(
-        folder, frame_stride=frame_stride, up=up, depth_units_per_m=depth_units_per_m, max_depth_m=max_depth_m
+        folder,
+        frame_stride=frame_stride,
+        labels=None,
+        up=up,
+        depth_units_per_m=depth_units_per_m,
+        max_depth_m=max_depth_m,
     )
     keys = source.plan()[0]
     scan = source.load(keys[0])
     assert isinstance(scan, Scan)
     bounds = scan_bounds(scan, max_depth_m)
     check_size(bounds, grid.voxel_m)
-    volume = empty_volume(
-        bounds[0], bounds[1], grid.voxel_m, grid.truncation_voxels, MARGIN_VOXELS, classes=len(PANOROOMS3D)
-    )
+    volume = empty_volume(bounds[0], bounds[1], grid.voxel_m, grid.truncation_voxels, MARGIN_VOXELS, classes=1)
     total = int(scan.meta["frames"])
     for posed in progress.track(scan.frames(), "fuse", total=total, unit="frames"):
         integrate(volume, posed.frame, posed.camera, posed.pose)

@@ -83,7 +83,7 @@ def published_card(state: Mapping[str, Tensor], path: Path) -> NetworkCard:
     return NetworkCard(
         network=cast(NetworkName, name),
         skip=seen != classes,
-        labels=PANOROOMS3D.name,
+        labels=PANOROOMS3D.text,
         classes=PANOROOMS3D.names,
         voxel_m=PUBLISHED_VOXEL_M,
         truncation_voxels=PUBLISHED_TRUNCATION_VOXELS,
@@ -106,8 +106,9 @@ def _read_card(path: Path) -> NetworkCard:
         card = NetworkCard(**(values | {"classes": tuple(values["classes"])}))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} describes no network ({error}); expected what `roomseg export` writes") from None
-    if card.classes != label_set(card.labels).names:
-        raise UserError(f"{path} has other classes than the label set {card.labels}: it is of another version")
+    labels = label_set(card.labels)
+    if card.classes != labels.names:
+        raise UserError(f"{path} has other classes than the label set {labels.name}: it is of another version")
     return card
 
 

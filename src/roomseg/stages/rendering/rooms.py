@@ -76,7 +76,7 @@ def _fuse_scene(config: RenderConfig, scene: Scene, key: RoomKey, rng: np.random
         "credits": list(scene.credits),
         "surface_seen": round(coverage.surface_seen, 4),
     }
-    room = _finished(config, volume, key, PANOROOMS3D.name, meta)
+    room = _finished(config, volume, key, PANOROOMS3D.text, meta)
     return _with_panoramas(room, [_traced(config, mesh, position, rng) for position in positions])
 
 
