@@ -43,6 +43,8 @@ def test_overrides_that_hold_only_together():
     changed = override(demo(), ["render.room_size_m=[8,9]", "register.model_name=other", floors])
     assert changed.render.room_size_m == (8, 9)
     assert changed.section("register").model_name == "other"
+    own = ["render.source=rgbd", "render.rgbd_labels=mine.toml", 'register.class_floors={"gripper": 0.1}']
+    assert override(demo(), own).register_.class_floors == {"gripper": 0.1}
 
 
 @pytest.mark.parametrize(
