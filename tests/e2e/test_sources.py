@@ -11,7 +11,7 @@ from tests.data.releases import HOUSES, save_release
 from tests.e2e.test_local_pipeline import ROOT, command, manifests
 from tests.scenes.front3d.houses import write_front3d
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1800)]
 ROWS = {
     "baseline sparse_unet": "sparse_unet",
     "student without skip": "no_skip",
@@ -22,7 +22,7 @@ ROWS = {
 
 def run(store: Path, *settings: str) -> str:
     words = command(store, *(part for setting in settings for part in ("--set", setting)))
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=590)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1700)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
