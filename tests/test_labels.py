@@ -35,6 +35,8 @@ def test_sets_of_ours_go_by_their_names_and_others_whole() -> None:
         ({"colors": [[0, 0, 0], [1, 2, 3], [1, 2, 256]]}, "expected three numbers of 0 to 255"),
         ({"colors": [[0, 0, 0], [1, 2, 3], [1, 2]]}, "a label set is damaged"),
         ({"colors": 3}, "a label set is damaged"),
+        ({"name": 5}, "expected text"),
+        ({"names": ["void", "floor", 3]}, "expected text"),
         ({"shell": None}, "a label set is damaged"),
     ],
 )

@@ -22,6 +22,8 @@ class LabelSet:
     shell: tuple[str, ...]  # classes of the building itself, and of what is fixed flat on it
 
     def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in (self.name, *self.names, *self.shell)):
+            raise ValueError(f"got the names {self.name!r}, {self.names}, {self.shell}; expected text")
         if not 2 <= len(self.names) <= MAX_CLASSES:
             raise ValueError(f"got {len(self.names) - 1} classes besides void; expected 1 to {MAX_CLASSES - 1}")
         twice = next((name for name in self.names if self.names.count(name) > 1), None)
@@ -184,5 +186,5 @@ def label_set(text: str) -> LabelSet:
         values = json.loads(text)
         colors = tuple((red, green, blue) for red, green, blue in values["colors"])
         return LabelSet(values["name"], tuple(values["names"]), colors, tuple(values["shell"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"a label set is damaged ({error}): {text}; make again what holds it") from None

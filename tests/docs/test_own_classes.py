@@ -27,8 +27,8 @@ TINY = """
     distill.validate_every=1 distill.min_hit_rate=0.05 distill.min_label_agreement=0.05 evaluate.bootstrap_samples=20
     evaluate.pictured_rooms=1
 """
-CLASSES = ["void", "floor", "wall", "opening", "seat", "table", "storage", "other"]
-PALETTE = ["#000000", "#98df8a", "#aec7e8", "#ff9896", "#bcbd22", "#9467bd", "#1f77b4", "#7f7f7f"]
+CLASSES = ["void", "floor", "wall", "ceiling", "opening", "seat", "table", "storage", "other"]
+PALETTE = ["#000000", "#98df8a", "#aec7e8", "#c49c94", "#ff9896", "#bcbd22", "#9467bd", "#1f77b4", "#7f7f7f"]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def check_model(store: Path) -> None:
     (path,) = store.rglob("MLmodel")
     described = yaml.safe_load(path.read_text())["metadata"]
     assert (described["label_set"], described["classes"], described["palette"]) == ("robot", CLASSES, PALETTE)
-    assert "| 5 | table | `#9467bd` |" in (path.parent / "README.md").read_text()
+    assert "| 6 | table | `#9467bd` |" in (path.parent / "README.md").read_text()
 
 
 def check_prediction(folder: Path) -> None:

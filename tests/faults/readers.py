@@ -20,6 +20,7 @@ from roomseg.data import index
 from roomseg.data.npz import read_arrays
 from roomseg.data.panorooms3d import read_room
 from roomseg.data.shards import ShardFile, write_shard
+from roomseg.labels import LabelSet, label_set
 from roomseg.models.weight_files import read_variant, read_weights
 from roomseg.profiles import demo
 from roomseg.runtime.artifacts import StoreArtifactReader
@@ -29,6 +30,7 @@ from roomseg.runtime.storage import DirectoryStore
 from roomseg.scenes.front3d.house import parse_house
 from roomseg.scenes.obj import decode_texture, parse_mtl, parse_obj
 from roomseg.scenes.scans.images import decode_color, decode_depth, decode_ids
+from roomseg.scenes.scans.label_file import read_label_file
 from roomseg.scenes.scans.sens import read_color, read_depth, read_frames, read_header
 from roomseg.scenes.scans.textfiles import read_json, read_matrix
 from roomseg.scenes.sh3f import load_model, read_catalogue
@@ -41,6 +43,8 @@ from tests.scenes.scans.box_room import takes, two_camera_rig
 from tests.scenes.scans.recordings import write_sens
 
 SIZE = (32, 16)
+LABEL_FILE = 'name = "robot"\nvoid = [0]\n[[class]]\nname = "floor"\ncolor = "#98df8a"\nids = [3, 5]\nshell = true\n'
+OWN_LABELS = LabelSet("robot", ("void", "floor"), ((0, 0, 0), (152, 223, 138)), ("floor",))
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,8 @@ READERS = {
     "variant": Reader(text("net_kwargs:\n  n_cls: 30\n  sizes: !!python/tuple [1, 2]\n"), read_variant),
     "manifest": Reader(text(manifest_text()), read_manifest_and_files),
     "section": Reader(text(demo().render.model_dump_json()), read_section),
+    "label file": Reader(text(LABEL_FILE), read_label_file),
+    "label set": Reader(text(OWN_LABELS.text), lambda p: label_set(p.read_text(errors="replace"))),
     "matrix": Reader(text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"), read_matrix),
     "json": Reader(text('{"intrinsic_matrix": [1, 0.5, null]}'), read_json),
 }

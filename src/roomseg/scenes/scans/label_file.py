@@ -108,7 +108,7 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[int, int]]:
     except ValidationError as error:
         line = re.sub(r"^class\.(\d+)\.", lambda place: f"class {int(place[1]) + 1}, ", error_line(error))
         raise UserError(f"{path}: {line}; {HELP}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: {error}; {HELP}") from None
 
 
