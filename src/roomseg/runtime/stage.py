@@ -275,9 +275,8 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
         with _tracked(job, origin, uri, run_id) as run:
             writer = StoreArtifactWriter(store, origin, clock, cache_dir(store), lease.check)
             checkpoints = StoreCheckpoints(store, origin.stage, origin.fingerprint, job.work_dir, job.say)
-            context = _context(
-                job, writer, _FiguresFirst(checkpoints, run, lease), run, MlflowRegistry(run.client, run.run_id, uri)
-            )
+            kept = _FiguresFirst(checkpoints, run, lease, clock)
+            context = _context(job, writer, kept, run, MlflowRegistry(run.client, run.run_id, uri))
             scores = _module(origin.stage).run(job.section, context)
             manifest = None if scores is None else writer.finish(scores)
             if manifest is not None:
@@ -312,13 +311,14 @@ def _send_what_is_left(job: _Job, manifests: Iterable[Manifest], uri: str | None
 class _FiguresFirst:
     """``ports.Checkpoints``: what MLflow lacks of the steps before a checkpoint is durable before the checkpoint is."""
 
-    def __init__(self, checkpoints: StoreCheckpoints, run: StageRun, lease: Lease) -> None:
-        self._checkpoints, self._run, self._lease = checkpoints, run, lease
+    def __init__(self, checkpoints: StoreCheckpoints, run: StageRun, lease: Lease, clock: AttemptClock) -> None:
+        self._checkpoints, self._run, self._lease, self._clock = checkpoints, run, lease, clock
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         self._lease.check()
         self._run.keep()
         self._checkpoints.save(step, state)
+        self._clock.beat()
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
         return self._checkpoints.latest()
