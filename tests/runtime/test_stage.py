@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from roomseg.config import PipelineConfig, Section, override
 from roomseg.errors import UsageError, UserError
 from roomseg.ports import StageContext
 from roomseg.profiles import profile
+from roomseg.runtime.artifacts import seconds_in
 from roomseg.runtime.finding import find_artifacts, find_inputs
 from roomseg.runtime.manifest import Manifest, manifest_key
 from roomseg.runtime.stage import run_shard, run_stage, stage_fingerprint
@@ -121,6 +123,23 @@ def test_a_failed_attempt_is_continued(stages: Stages, store_url: str, mlflow_ur
     assert nested.data.tags["roomseg.digest"] == rooms.digest
     assert nested.data.metrics == {"loss": 1.0, "final/start": 1.0}
     assert nested.data.params["train_rooms"] == str(CONFIG.render.train_rooms)
+
+
+def test_the_time_until_a_checkpoint_is_kept_with_it(
+    stages: Stages, tmp_path: Path, mlflow_uri: str, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, kept_s = open_store(str(tmp_path / "store")), []
+
+    def train(config: Section, ctx: StageContext) -> dict[str, float]:
+        time.sleep(0.2)
+        ctx.checkpoints.save(1, {"w": torch.ones(1)})
+        (attempt,) = (key for key in store.list("artifacts/") if "/attempts/" in key)
+        kept_s.append(seconds_in(store.get_bytes(attempt)))
+        return {}
+
+    monkeypatch.setattr("roomseg.runtime.artifacts._BEAT_S", 0)
+    monkeypatch.setattr(sys.modules["roomseg.stages.render"], "run", train)
+    assert run("render", store.url, mlflow_uri).seconds >= kept_s[0] > 0.2
 
 
 def test_a_shard_leaves_the_artifact_open(stages: Stages, store_url: str, mlflow_uri: str, work: Path) -> None:

@@ -228,6 +228,7 @@ def _run(job: _Job, uri: str, run_id: str, lease: Lease) -> Manifest | None:
             def before_a_checkpoint() -> None:
                 lease.check()
                 run.keep()  # of the steps before it: the next attempt does not take them again
+                clock.beat()
 
             checkpoints = StoreCheckpoints(
                 store, origin.stage, origin.fingerprint, job.work_dir, job.say, before_a_checkpoint
