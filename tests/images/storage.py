@@ -75,12 +75,11 @@ def _remove_abandoned() -> None:
             _remove(mark.parent)
 
 
-def _remove(folder: Path, patience_s: float = 30.0) -> None:
+def _remove(folder: Path, tries: int = 20) -> None:
     """Processes that were killed may need a moment until they write no more."""
-    end = time.monotonic() + patience_s
-    while True:
+    for _ in range(tries):
         done = subprocess.run(["rm", "-rf", "--one-file-system", str(folder)], capture_output=True, text=True)
-        if done.returncode == 0 or time.monotonic() > end:
-            break
-        time.sleep(0.5)
-    assert done.returncode == 0, done.stderr[-3000:]
+        if done.returncode == 0:
+            return
+        time.sleep(1.0)
+    raise AssertionError(done.stderr[-3000:])
