@@ -11,6 +11,7 @@ clocks run. The peer "plain" (``plain_student.py``) has the same weights and com
 - train_*: forward, cross entropy, backward, one step of Adam. train_T_memory: by how much the resident memory of a
   fresh process with the default malloc rises to its peak in that step, after a step on a small block.
 - forward_*_vs_unet3d: classes of every voxel, by our own 3D U-Net.
+- *_default_malloc: forward rows again, in a process of their own with the default malloc.
 
 glibc gives freed memory back to the system at once, and takes it again by page faults; unless --default-malloc is
 given, the benchmark starts itself again with an environment that prevents it, for both sides.
@@ -19,10 +20,14 @@ given, the benchmark starts itself again with an environment that prevents it, f
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # before numpy and numba are imported
@@ -42,7 +47,7 @@ from roomseg.models.windows import MULTIPLE
 THREADS = 2
 TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 SIDE, QUICK_SIDE = 128, 64
-UNET_MAPS, QUICK_UNET_MAPS = 64, 16
+UNET_MAPS, QUICK_UNET_MAPS, UNET_RUNS = 64, 16, 3
 WHOLE = 10**12  # voxels: never in windows
 
 
@@ -102,9 +107,13 @@ class Sides:
         self.adam.step()
         return loss.item()
 
-    def assert_equal(self) -> None:
+    def assert_equal(self, training: bool) -> None:
         torch.testing.assert_close(self.our_logits(), self.plain_logits(), atol=1e-4, rtol=1e-4)
         assert (self.our_labels() == self.plain_labels()).float().mean() > 0.9999
+        if training:
+            self._assert_equal_steps()
+
+    def _assert_equal_steps(self) -> None:
         gradients = []
         for step in (self.our_step, self.plain_step):
             loss = step()
@@ -117,10 +126,10 @@ class Sides:
 
 def speed_rows(variant: str, side: int, repeats: int, training: bool) -> list[Row]:
     sides = Sides(variant, side)
-    sides.assert_equal()
+    sides.assert_equal(training)
     pairs = {f"forward_{variant}_vs_plain": (sides.our_labels, sides.plain_labels, "plain student, argmax")}
-    if variant == "T":
-        pairs["forward_T_logits_vs_plain"] = (sides.our_logits, sides.plain_logits, "plain student, full logits")
+    logits = (sides.our_logits, sides.plain_logits, "plain student, full logits")
+    pairs[f"forward_{variant}_logits_vs_plain"] = logits
     if training:
         pairs[f"train_{variant}_vs_plain"] = (sides.our_step, sides.plain_step, "plain student's step")
     rows = []
@@ -130,14 +139,17 @@ def speed_rows(variant: str, side: int, repeats: int, training: bool) -> list[Ro
     return rows
 
 
+def forward_rows(side: int, repeats: int, training: bool) -> list[Row]:
+    """T, then L, which takes longer, so with fewer repeats; ``training`` adds a step of T."""
+    return speed_rows("T", side, repeats, training) + speed_rows("L", side, min(repeats, 3), training=False)
+
+
 def unet_rows(side: int, maps: int, repeats: int) -> list[Row]:
-    """One run of the U-Net, which takes tens of seconds at full size, against the median of ours."""
+    """The median of UNET_RUNS of the U-Net, which takes tens of seconds at full size, against the median of ours."""
     unet = build_unet3d(30, feature_maps=maps).eval()
     x, _ = room_block(side)
     with torch.no_grad():
-        if maps < UNET_MAPS:
-            unet.predict(x)
-        unet_s = seconds(lambda: unet.predict(x))
+        unet_s = statistics.median(seconds(lambda: unet.predict(x)) for _ in range(UNET_RUNS))
     name = "unet3d" if maps == UNET_MAPS else f"unet3d_f{maps}"
     rows = []
     for variant in ("T", "L"):
@@ -149,14 +161,24 @@ def unet_rows(side: int, maps: int, repeats: int) -> list[Row]:
 
 
 def memory_row(side: int) -> Row:
-    ours, plain = (_in_fresh_process(which, side) for which in ("ours", "plain"))
+    ours, plain = (float(_with_default_malloc("--peak", which, "--side", str(side))) for which in ("ours", "plain"))
     return Row("train_T_memory_vs_plain", ours, "MB", f"plain student's step, {plain:.0f} MB", plain / ours)
 
 
-def _in_fresh_process(which: str, side: int) -> float:
-    command = [sys.executable, __file__, "--peak", which, "--side", str(side), "--default-malloc"]
+def default_malloc_rows(side: int) -> list[Row]:
+    """The forward rows, measured in a process with the default malloc."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.json"
+        _with_default_malloc("--forward-only", "--side", str(side), "--json", str(path))
+        rows = [Row(**row) for row in json.loads(path.read_text())]
+    return [replace(row, name=f"{row.name}_default_malloc") for row in rows]
+
+
+def _with_default_malloc(*options: str) -> str:
+    """What this file prints in a fresh process."""
+    command = [sys.executable, __file__, *options, "--default-malloc"]
     environment = {name: value for name, value in os.environ.items() if name not in TUNED_MALLOC}
-    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
 def print_peak(which: str, side: int) -> None:
@@ -182,8 +204,10 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
     parser.add_argument("--default-malloc", action="store_true", help="leave glibc's malloc as it is")
+    parser.add_argument("--forward-only", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--peak", choices=["ours", "plain"], help=argparse.SUPPRESS)
     parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     if options.peak:
@@ -191,17 +215,20 @@ def main() -> None:
     tuned = all(os.environ.get(name) == value for name, value in TUNED_MALLOC.items())
     if not tuned and not options.default_malloc:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **TUNED_MALLOC})
-    side, repeats = (QUICK_SIDE, 3) if options.quick else (SIDE, 7)
+    side = options.side or (QUICK_SIDE if options.quick else SIDE)
+    repeats = options.repeats or (7 if side == SIDE else 3)
     malloc = (
         "default malloc"
         if not tuned
         else "tuned malloc (" + " ".join(f"{k}={v}" for k, v in TUNED_MALLOC.items()) + ")"
     )
     print(f"one block of {side}^3, float32, {THREADS} threads, medians of {repeats}, {malloc}")
-    rows = speed_rows("T", side, repeats, training=True)
-    rows += speed_rows("L", side, 3, training=False)
-    rows.append(memory_row(side))
-    rows += unet_rows(side, QUICK_UNET_MAPS if options.quick else UNET_MAPS, repeats)
+    rows = forward_rows(side, repeats, training=not options.forward_only)
+    if not options.forward_only:
+        rows.append(memory_row(side))
+        rows += unet_rows(side, QUICK_UNET_MAPS if options.quick else UNET_MAPS, repeats)
+        if tuned:
+            rows += default_malloc_rows(side)
     print_table(rows)
     if options.json:
         write_json(rows, options.json)

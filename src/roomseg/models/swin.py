@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from roomseg.models.attention import window_attention
+from roomseg.models.linear import linear, linear_gelu, plus_linear
 
 WINDOW = 8
 SHIFT = WINDOW // 2
@@ -85,8 +85,15 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, sizes: Sizes) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), sizes))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = _to_windows(x, sizes, self.attn.shifted)  # in this order to the end: the rest looks at single tokens
+        seen = self.attn(self.norm1(x), sizes)
+        if self.drop_path.drops:
+            x = x + self.drop_path(self.attn.proj(seen))
+            x = x + self.drop_path(self.mlp(self.norm2(x)))
+        else:
+            x = plus_linear(x, self.attn.proj, seen)
+            x = plus_linear(x, self.mlp.fc2, self.mlp.hidden(self.norm2(x)))
+        return _from_windows(x, sizes, self.attn.shifted)
 
 
 class Mlp(nn.Module):
@@ -97,7 +104,10 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
+        return self.dropout(self.fc2(self.hidden(x)))
+
+    def hidden(self, x: Tensor) -> Tensor:  # (..., C) -> (..., 4 C)
+        return self.dropout(linear_gelu(self.fc1, x))
 
 
 class DropPath(nn.Module):
@@ -107,8 +117,12 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
+    @property
+    def drops(self) -> bool:
+        return self.training and self.rate > 0
+
     def forward(self, branch: Tensor) -> Tensor:  # (B, N, C)
-        if not self.training or self.rate == 0:
+        if not self.drops:
             return branch
         keep = 1 - self.rate
         kept = torch.rand(len(branch), 1, 1, device=branch.device) < keep
@@ -127,21 +141,21 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.register_buffer("relative_position_index", relative_position_index(), persistent=False)
 
-    def forward(self, x: Tensor, sizes: Sizes) -> Tensor:  # (B, N, C)
+    def forward(self, x: Tensor, sizes: Sizes) -> Tensor:
+        """(B, N, C) window after window, as all of it; what the heads have gathered, before ``proj``."""
         batch, _, width = x.shape
-        qkv = self.qkv(_to_windows(x, sizes, self.shifted))  # (B, N, 3C), window after window
-        bias = self.relative_bias()
+        qkv, bias = linear(self.qkv, x), self.relative_bias()
         parts, start = [], 0
         for group in window_groups(sizes, self.shifted):
             part = qkv[:, start : start + group.tokens]
             packed = part.reshape(batch * group.windows, -1, 3, self.heads, width // self.heads)  # (B*W, T, 3, H, D)
             parts.append(window_attention(packed, _crop_bias(bias, group.shape)).reshape(batch, -1, width))
             start += group.tokens
-        return _from_windows(self.proj(torch.cat(parts, dim=1)), sizes, self.shifted)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def relative_bias(self) -> Tensor:  # (H, 8, 8, 8, 8, 8, 8): query's place, key's place
-        rows = self.relative_position_bias_table.index_select(0, self.relative_position_index.flatten())
-        return rows.T.reshape(self.heads, *[WINDOW] * 6)
+        rows = self.relative_position_bias_table.T.contiguous()  # gathered along a row, heads need not change places
+        return rows.index_select(1, self.relative_position_index.flatten()).reshape(self.heads, *[WINDOW] * 6)
 
 
 class Merging(nn.Module):
