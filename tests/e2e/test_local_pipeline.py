@@ -63,14 +63,6 @@ def stage_runs(store: Path) -> list[str]:
         return sorted(name for (name,) in database.execute(query))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    store = tmp_path_factory.mktemp("finished")
-    done = subprocess.run(command(store), cwd=ROOT, capture_output=True, text=True, timeout=560)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return store, done
-
-
 def test_it_ends_with_scores_and_where_things_are(finished):
     store, done = finished
     scores = manifests(store)["evaluate"]["scores"]
@@ -128,6 +120,7 @@ def test_again_runs_nothing_again(finished):
     assert stage_runs(store) == runs
 
 
+@pytest.mark.heavy
 def test_killed_in_every_stage_it_continues_to_the_same_result(finished, tmp_path):
     """kill -9 of the whole process group soon after each stage starts; the last attempt runs through."""
     for stage in STAGES:
