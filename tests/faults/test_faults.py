@@ -84,7 +84,7 @@ def inject(
     started = time.monotonic()
     wanted = run(f"{s3_store}/whole", folder / "whole", 3)
     plain_s, made, runs, rng = time.monotonic() - started, Counter[str](), 0, random.Random(seed)
-    started = time.monotonic()
+    started, requests = time.monotonic(), 0
     server = os.environ["AWS_ENDPOINT_URL"]
     while made.total() < faults:
         proxy = FaultyProxy(server, seed=rng.randrange(1 << 30), share=0.3, limit=faults - made.total())
@@ -95,9 +95,11 @@ def inject(
             proxy.stop()
             monkeypatch.setenv("AWS_ENDPOINT_URL", server)
         made += proxy.made
+        requests += proxy.requests
         runs += 1
     faulty_s = (time.monotonic() - started) / runs
-    print(f"\n{made.total()} faults in {runs} runs: {plain_s:.1f} s without, {faulty_s:.1f} s with them; {dict(made)}")
+    print(f"\n{made.total()} faults in {requests} requests of {runs} runs: {plain_s:.1f} s a run without them, ")
+    print(f"{faulty_s:.1f} s with them; {dict(made)}")
     return made, plain_s, faulty_s
 
 
