@@ -27,7 +27,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported
 import numpy as np
 from table import Row, print_table, write_json
 
-from roomseg.commands.data import open_artifact
 from roomseg.config import override
 from roomseg.data import index
 from roomseg.data.audit import audit_report
@@ -37,7 +36,7 @@ from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.data.shards import ShardFile, pack_room, write_shard
 from roomseg.data.summary import RoomLine, ShardSummary
 from roomseg.profiles import profile
-from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
+from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter, open_render
 from roomseg.runtime.manifest import Manifest, Origin
 from roomseg.runtime.storage import DirectoryStore
 
@@ -127,7 +126,7 @@ def index_summaries(rooms: int) -> Iterator[tuple[str, ShardSummary]]:
 
 def sample(root: Path) -> dict[str, float]:
     """Rooms at random, the first time a shard is touched (its sha256 is checked) and again."""
-    rooms = open_rooms(open_artifact(str(root), ""), "train")
+    rooms = open_rooms(open_render(str(root)), "train")
     chosen = np.random.default_rng(0).integers(len(rooms), size=SAMPLED).tolist()
     tiny_room(0), pack_room(tiny_room(0)), rooms[0]  # compile
     start = time.perf_counter()
@@ -141,11 +140,11 @@ def sample(root: Path) -> dict[str, float]:
 
 
 def deep_check(root: Path) -> None:
-    assert list(damage(open_artifact(str(root), ""))) == []
+    assert list(damage(open_render(str(root)))) == []
 
 
 def sound(root: Path) -> None:
-    assert check_rooms(open_artifact(str(root), "")).faults == []
+    assert check_rooms(open_render(str(root))).faults == []
 
 
 def million_index(root: Path, rooms: int) -> None:
@@ -162,9 +161,9 @@ class _IndexOnly:
 ACTIONS: dict[str, Callable[[Path, int], dict[str, float] | None]] = {
     "import": lambda root, n: None,
     "write": lambda root, n: write_store(root, n) and None,
-    "open": lambda root, n: open_rooms(open_artifact(str(root), ""), "train") and None,
+    "open": lambda root, n: open_rooms(open_render(str(root)), "train") and None,
     "sample": lambda root, n: sample(root),
-    "find": lambda root, n: find_room(open_artifact(str(root), ""), tiny_room(n - 1).id).load() and None,
+    "find": lambda root, n: find_room(open_render(str(root)), tiny_room(n - 1).id).load() and None,
     "check": lambda root, n: sound(root),
     "check --deep": lambda root, n: deep_check(root),
     "index write": million_index,
@@ -195,7 +194,7 @@ def store_rows(root: Path, rooms: int) -> list[Row]:
     files = [path for path in root.rglob("*") if path.is_file()]
     manifest = next(root.glob("artifacts/render/*/manifest.json"))
     parts = list(root.glob("parts/*/*.json"))
-    stored = open_artifact(str(root), "")
+    stored = open_render(str(root))
     rows = [
         Row("rooms", rooms, f"in {ROOMS_PER_SHARD}s"),
         Row("objects", len(files), "files"),

@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from roomseg.commands.data import open_artifact
 from roomseg.data import index
 from roomseg.data.check import check_rooms, damage
 from roomseg.data.dataset import find_room, open_rooms
-from roomseg.runtime.artifacts import StoreArtifactReader
+from roomseg.runtime.artifacts import StoreArtifactReader, open_render
 
 ROOMS, ROOMS_PER_SHARD = 2000, 64
 SHARDS = -(-ROOMS // ROOMS_PER_SHARD)
@@ -74,4 +73,4 @@ def test_the_check_finds_nothing(root: Path) -> None:
 
 
 def reader(root: Path) -> StoreArtifactReader:
-    return open_artifact(str(root), "")
+    return open_render(str(root))

@@ -14,8 +14,9 @@ import pytest
 
 from roomseg.config import override
 from roomseg.profiles import demo
+from roomseg.runtime.finding import find_inputs
 from roomseg.runtime.s3 import S3Store
-from roomseg.runtime.stage import STAGES, find_inputs, run_stage
+from roomseg.runtime.stage import STAGES, run_stage
 from roomseg.runtime.storage import DirectoryStore, local_errors
 from tests.e2e.test_local_pipeline import TINY
 from tests.faults.test_faults import KINDS, inject, quick_to_retry
