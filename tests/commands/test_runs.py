@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from roomseg.cli import app
@@ -21,7 +22,8 @@ def run(*words: str) -> str:
     return result.output
 
 
-def test_runs_and_what_is_still_open(tmp_path: Path) -> None:
+def test_runs_and_what_is_still_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # or the table is as narrow as where the tests run
     where = str(tmp_path / "store")
     store = open_store(where)
     assert "no runs yet" in run("runs", "--store", where)
