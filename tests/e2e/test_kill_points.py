@@ -54,6 +54,8 @@ def test_killed_at_each_point_a_stage_ends_as_if_undisturbed(
     if stage == "register":
         assert rows(database, "SELECT name, version FROM model_versions") == [("roomseg", 1)]
         assert rows(database, "SELECT alias, version FROM registered_model_aliases") == [("champion", 1)]
+        for query in ("SELECT name, status FROM logged_models", "SELECT source_type, destination_type FROM inputs"):
+            assert Counter(rows(database, query)) == Counter(rows(finished[0] / "mlflow.db", query))
 
 
 def check_artifact(manifest: Manifest, wanted: Manifest, store: Store) -> None:

@@ -79,7 +79,7 @@ ON_S3: Mapping[str, Mapping[str, KillPoint]] = {
         "between-last-file-and-manifest": KillPoint(ON_CONDITION, match="/manifest.json"),
     },
     "register": {
-        "model-half-uploaded": KillPoint("shutil:copyfile", call=2, inside=f"{CLIENT}.log_artifacts"),
+        "model-half-uploaded": KillPoint("shutil:copyfile", call=2, inside=f"{CLIENT}.log_model_artifacts"),
         "between-files-and-version": KillPoint(f"{CLIENT}.create_model_version"),
         "between-version-and-alias": KillPoint(f"{CLIENT}.create_model_version", when="after"),
         "between-alias-and-champion": KillPoint(f"{CLIENT}.set_registered_model_alias", match="champion"),

@@ -16,7 +16,10 @@ _FOLDER = "results"  # in the run's artifacts
 
 
 def log_evidence(client: Any, run_id: str, model_id: str | None, evidence: Evidence) -> str:
-    """Into a run; returns where the results are, as ``read_results`` takes it."""
+    """Into a run, where what an attempt before has logged is not logged again.
+
+    Returns where the results are, as ``read_results`` takes it.
+    """
     from mlflow.entities import Dataset, DatasetInput, Metric
 
     client.log_artifact(run_id, str(evidence.results), _FOLDER)
@@ -24,11 +27,15 @@ def log_evidence(client: Any, run_id: str, model_id: str | None, evidence: Evide
     digest = evidence.rooms_digest[:_DIGEST_LETTERS]
     # MLflow has one of a name and digest, made by the run that is first: nothing of a single run belongs into it.
     rooms = Dataset(_DATASET, digest, source_type="sha256 of the rooms", source=evidence.rooms_digest)
-    client.log_inputs(run_id, [DatasetInput(rooms)])
+    run = client.get_run(run_id)
+    linked = run.inputs.dataset_inputs if run.inputs else []
+    if digest not in [each.dataset.digest for each in linked]:
+        client.log_inputs(run_id, [DatasetInput(rooms)])
     links = {"model_id": model_id, "dataset_name": _DATASET, "dataset_digest": digest, "run_id": run_id}
     now_ms = time.time_ns() // 1_000_000
-    known = {name: value for name, value in evidence.scores.items() if math.isfinite(value)}
-    client.log_batch(run_id, [Metric(f"test/{name}", value, now_ms, 0, **links) for name, value in known.items()])
+    scores = {f"test/{name}": value for name, value in evidence.scores.items() if math.isfinite(value)}
+    new = {name: value for name, value in scores.items() if run.data.metrics.get(name) != value}
+    client.log_batch(run_id, [Metric(name, value, now_ms, 0, **links) for name, value in new.items()])
     return where
 
 

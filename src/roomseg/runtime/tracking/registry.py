@@ -61,7 +61,7 @@ class MlflowRegistry:
         self._ensure_model(name)
         version = self._version_of(name, digest)
         if version is None:
-            model = self._upload(name, model_dir, scores, tags)
+            model = self._upload(name, model_dir, scores, {**tags, _DIGEST: digest})
             all_tags = {**described, _DIGEST: digest, _MODEL_ID: model.model_id}
             # Not by models:/MODEL_ID: a local database would be looked up in the server of the whole process.
             source, ids = model.artifact_location, {"run_id": self._run_id, "model_id": model.model_id}
@@ -125,16 +125,26 @@ class MlflowRegistry:
         """MLflow's logged model, with the files: what a version is made from, and metrics are linked to."""
         from mlflow.entities import LoggedModelOutput
 
-        experiment = self._client.get_run(self._run_id).info.experiment_id
-        logged = self._client.create_logged_model(experiment, "model", source_run_id=self._run_id, tags=dict(tags))
+        run = self._client.get_run(self._run_id)
+        logged = self._interrupted(run, tags[_DIGEST])
+        if logged is None:
+            experiment = run.info.experiment_id
+            logged = self._client.create_logged_model(experiment, "model", source_run_id=self._run_id, tags=dict(tags))
         metadata = metadata_of(json.loads((model_dir / "model.json").read_text()))
         with tempfile.TemporaryDirectory() as folder:
             packed = Path(folder) / "model"
             save_pyfunc(model_dir, packed, metadata)
             (packed / _CARD).write_text(model_card(name, metadata, scores, tags))
             self._client.log_model_artifacts(logged.model_id, str(packed))
-        self._client.log_outputs(self._run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        linked = run.outputs.model_outputs if run.outputs else []
+        if logged.model_id not in [each.model_id for each in linked]:
+            self._client.log_outputs(self._run_id, [LoggedModelOutput(logged.model_id, step=0)])
         return self._client.finalize_logged_model(logged.model_id, "READY")
+
+    def _interrupted(self, run: Any, digest: str) -> Any | None:
+        """The logged model of an attempt that was killed before it made a version of it."""
+        models = self._client.search_logged_models([run.info.experiment_id], f"source_run_id = '{self._run_id}'")
+        return next((each for each in models if each.tags.get(_DIGEST) == digest), None)
 
 
 def find_champion(name: str, uri: str) -> Champion | None:
