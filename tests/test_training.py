@@ -301,6 +301,22 @@ def test_a_bad_step_is_left_out_and_its_batch_kept() -> None:
     assert all(value.isfinite().all() for value in result.last_state.values())
 
 
+@pytest.mark.parametrize("resumed_at", [7, 8, 12])
+def test_the_next_attempt_keeps_the_bad_batches_of_the_one_before(resumed_at: int) -> None:
+    """An artifact has the files of the attempt that completes it."""
+    config, checkpoints, kept = replace(CONFIG, max_bad_steps=1), MemoryCheckpoints(), []
+
+    def keep(name: str, batch: tuple[int, Tensor]) -> str:
+        kept.append(name)
+        return name
+
+    train(Regression(poison=7), config, checkpoints)
+    earlier = MemoryCheckpoints([each for each in checkpoints.saved if each[0] <= resumed_at])
+    assert earlier.saved[-1][0] == resumed_at
+    train(Regression(poison=7), config, earlier, keep_batch=keep)
+    assert kept == ["bad/batch-00000007.pt"]
+
+
 def test_bad_steps_are_counted_across_an_interruption() -> None:
     config = replace(CONFIG, max_bad_steps=3)
     task, checkpoints = Regression(poison_gradient=True), MemoryCheckpoints()

@@ -105,6 +105,7 @@ def fit(
     if config.accumulate % team.size:
         raise UserError(f"{title}: {team.size} processes cannot share the {config.accumulate} batches of a step evenly")
     run = _Run.resumed(task.model, optimizer, checkpoints, team)
+    keep_batch = keep_batch if team.first else None
     pace, saved_at = _Pace(), time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())  # the caller's generators stay as they are
@@ -112,13 +113,15 @@ def fit(
         bar = stack.enter_context(progress.bar(title, config.steps, done=run.step, unit="step"))
         batches = stack.enter_context(Prefetcher(task.batch, _numbers(run.step, config, team)))
         step = _Step(task, optimizer, batches, config, team)
+        for number in run.bad_batches if keep_batch else []:  # of earlier attempts: this one's artifact has them too
+            keep_batch(_bad_name(number), task.batch(number))
         task.model.train()
         while run.step < config.steps:
             started = time.monotonic()
             figures, waited = step.take(run.step, lr_of(run.step))
             run.waited += waited
             if step.bad:
-                _report_bad(step, run, task, config, progress, keep_batch if team.first else None, title)
+                _report_bad(step, run, task, config, progress, keep_batch, title)
             run.step += 1
             pace.add(time.monotonic() - started, waited)
             done = run.step == config.steps
@@ -166,6 +169,7 @@ class _Run:
     best_state: dict[str, Tensor] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     bad_steps: int = 0
+    bad_batches: list[int] = field(default_factory=list)  # their numbers
     seconds: float = 0.0
     waited: float = 0.0
 
@@ -189,7 +193,7 @@ class _Run:
         return {
             "model": _weights(model),
             "optimizer": optimizer.state_dict(),
-            "run": run | {"history": [*self.history]},
+            "run": run | {"history": [*self.history], "bad_batches": [*self.bad_batches]},
         }
 
     def log(self, figures: dict[str, float], tracker: Tracker, pace: Mapping[str, float] | None = None) -> None:
@@ -294,8 +298,9 @@ def _report_bad(
     run.bad_steps += 1
     lines = []
     for number, what in step.bad.items():
+        run.bad_batches.append(number)
         # a batch is a pure function of its number, so none need be held for this
-        kept = f", kept as {keep_batch(f'bad/batch-{number:08d}.pt', task.batch(number))}" if keep_batch else ""
+        kept = f", kept as {keep_batch(_bad_name(number), task.batch(number))}" if keep_batch else ""
         lines.append(f"the {what} at step {run.step} on {task.describe(number)}{kept}")
     told = "; ".join(lines)
     if run.bad_steps > config.max_bad_steps:
@@ -304,6 +309,11 @@ def _report_bad(
             "look at that batch's data, or train with a lower lr"
         )
     progress.say(f"{title}: step left out: {told} ({run.bad_steps} of {config.max_bad_steps} that are allowed)")
+
+
+def _bad_name(number: int) -> str:
+    """The file of a batch with a loss or gradient that is not finite."""
+    return f"bad/batch-{number:08d}.pt"
 
 
 @contextmanager
