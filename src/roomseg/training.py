@@ -113,8 +113,9 @@ def fit(
         bar = stack.enter_context(progress.bar(title, config.steps, done=run.step, unit="step"))
         batches = stack.enter_context(Prefetcher(task.batch, _numbers(run.step, config, team)))
         step = _Step(task, optimizer, batches, config, team)
-        for number in run.bad_batches if keep_batch else []:  # of earlier attempts: this one's artifact has them too
-            keep_batch(_bad_name(number), task.batch(number))
+        if keep_batch:
+            for number in run.bad_batches:  # of earlier attempts: the artifact has the files of the one that ends
+                keep_batch(_bad_name(number), task.batch(number))
         task.model.train()
         while run.step < config.steps:
             started = time.monotonic()
