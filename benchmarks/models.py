@@ -2,8 +2,9 @@
 
 python benchmarks/models.py [--quick] [--default-malloc] [--json FILE]
 
-Two threads, float32, batch 1, drop path 0, everything in turns in one process; the outputs are compared before the
-clocks run. The peer "plain" (``plain_student.py``) has the same weights and computes as the published code does.
+Two threads that sleep while they wait (as in every command of ours), float32, batch 1, drop path 0, everything in turns
+in one process; the outputs are compared before the clocks run. The peer "plain" (``plain_student.py``) has the same
+weights and computes as the published code does.
 
 - forward_*_vs_plain: a volume in, the class of every voxel out, as a user of a network needs it (ours: ``predict``,
   which never has the volume of logits; peer: logits, then argmax).
@@ -31,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # before numpy and numba are imported
-    os.environ.update(OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2")
+    os.environ.update(OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2", OMP_WAIT_POLICY="PASSIVE")
 
 import numpy as np
 import torch

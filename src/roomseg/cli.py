@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -170,6 +171,8 @@ def run_command_line(command: Callable[..., Any]) -> None:
     if not isinstance(command, typer.Typer):
         application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         application.command()(command)
+    # Before torch is loaded: its threads, while they wait, would spin on the cores that our kernels' threads need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         application()
     except UserError as error:
