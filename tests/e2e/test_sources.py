@@ -34,7 +34,7 @@ def test_houses_of_3d_front_with_a_baseline_and_ablations(tmp_path: Path) -> Non
     said = run(tmp_path / "store", "render.source=front3d", where, *compared)
     scores = manifests_of(tmp_path / "store", "evaluate")["scores"]
     for name, prefix in ROWS.items():
-        (line,) = (line for line in said.splitlines() if name in line)
+        (line,) = (line for line in said.splitlines() if line.startswith(f"│ {name} "))
         assert f"{scores[f'{prefix}_miou']:.1%}" in line
     report = Path(re.search(r"^report\s+(\S+)$", said, re.M)[1]).read_text()
     for name in ("baseline sparse_unet", "student without skip", "cross entropy alone"):
