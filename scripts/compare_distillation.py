@@ -27,7 +27,7 @@ from roomseg.runtime.finding import find_inputs
 from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.stage import run_stage
 from roomseg.runtime.storage import open_store
-from roomseg.stages.networks import load_student, predict_room, room_confusion
+from roomseg.stages.networks import load_student, network_confusions
 from roomseg.stages.teacher import load_teacher, teacher_confusions
 from roomseg.training import training_device
 
@@ -63,7 +63,7 @@ def settings_of(arm: str) -> list[str]:
 
 def student_scores(manifest: Manifest, store: str, rooms: RoomSet, average: bool = False) -> dict[str, float]:
     student = load_student(reader(manifest, store)).to(training_device())
-    return all_scores([room_confusion(room, predict_room(student, room, average)) for room in rooms])
+    return all_scores(network_confusions(student, rooms, average))
 
 
 def reader(manifest: Manifest, store: str) -> StoreArtifactReader:

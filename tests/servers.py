@@ -17,6 +17,17 @@ import pytest
 from tests.conftest import free_ports
 
 
+def wait_for_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the process answers there; fails with what its log says when it ends before, or after three minutes."""
+    end = time.monotonic() + 180
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        time.sleep(0.3)
+    pytest.fail(log.read_text()[-2000:])
+
+
 class MlflowServer:
     """``artifacts`` is where it keeps them, a folder or s3://; the database is SQLite in ``folder`` unless named."""
 
@@ -38,13 +49,7 @@ class MlflowServer:
                 env=environment,
                 start_new_session=True,
             )
-        end = time.monotonic() + 180
-        while time.monotonic() < end and self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
-                return
-            time.sleep(0.3)
-        pytest.fail((self.folder / "mlflow.log").read_text()[-2000:])
+        wait_for_answer(f"{self.uri}/health", self._process, self.folder / "mlflow.log")
 
     def kill(self) -> None:
         if self._process is not None:

@@ -47,6 +47,12 @@ class Section(BaseModel):
         return {}
 
 
+def _name_or_file(value: str, names: tuple[str, ...], endings: tuple[str, ...]) -> str:
+    if value in names or value.endswith(endings):
+        return value
+    raise ValueError(f"expected {', '.join(names)} or a file that ends with {', '.join(endings)}")
+
+
 class RenderConfig(Section):
     source: Literal["generated", "front3d", "scannet", "panorooms3d", "rgbd"] = "generated"
     seed: int = Field(0, ge=0)
@@ -103,9 +109,7 @@ class RenderConfig(Section):
     @field_validator("rgbd_labels")
     @classmethod
     def _known_labels(cls, labels: str) -> str:
-        if labels in PICTURE_LABELS or labels.endswith(LABEL_FILE):
-            return labels
-        raise ValueError(f"expected {', '.join(PICTURE_LABELS)} or a file that ends with {LABEL_FILE}")
+        return _name_or_file(labels, PICTURE_LABELS, (LABEL_FILE,))
 
     def outside_files(self) -> dict[str, str]:
         own = self.source == "rgbd" and self.rgbd_labels.endswith(LABEL_FILE)
@@ -140,9 +144,7 @@ class TeacherConfig(Section):
     @field_validator("start")
     @classmethod
     def _known_start(cls, start: str) -> str:
-        if start in STARTS or start.endswith(START_FILES):
-            return start
-        raise ValueError(f"expected {', '.join(STARTS)} or a file that ends with {', '.join(START_FILES)}")
+        return _name_or_file(start, STARTS, START_FILES)
 
     @field_validator("scale_range")
     @classmethod

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from roomseg.errors import UserError
-
 
 def report(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the files go.")],
@@ -16,16 +14,12 @@ def report(
     fingerprint: Annotated[str, typer.Option(help="Of another evaluation than the newest.")] = "",
 ) -> None:
     """Fetch an evaluation: report.html, the rooms' 3D views that it links to, a picture for slides, the scores."""
-    from roomseg.runtime.manifest import Manifest, read_manifest
+    from roomseg.runtime.manifest import newest_manifest
     from roomseg.runtime.reports import copy_report
     from roomseg.runtime.storage import local_errors, open_store
 
     opened = open_store(store)
-    names = [fingerprint] if fingerprint else opened.folders("artifacts/evaluate/")
-    found: list[Manifest] = [each for name in names if (each := read_manifest(opened, "evaluate", name)) is not None]
-    if not found:
-        which = f"no complete evaluation {fingerprint}".rstrip()
-        raise UserError(f"{opened.url} has {which}: run `roomseg evaluate` with this store first")
+    evaluation = newest_manifest(opened, "evaluate", "evaluation", fingerprint)
     with local_errors("write", out, "--out"):
-        page = copy_report(opened, max(found, key=lambda manifest: manifest.created), out)
+        page = copy_report(opened, evaluation, out)
     typer.echo(f"look    {page}")

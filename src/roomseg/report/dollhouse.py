@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import get_num_threads
 
-from roomseg.geometry.kernels import in_parts, kernel
+from roomseg.geometry.cpu_math import run_tasks
+from roomseg.geometry.kernels import kernel
 
 EMPTY = 127.0  # int8 TSDF that says empty or unseen
 SUPERSAMPLING = 2
@@ -67,11 +67,7 @@ def trace(
     kind = np.zeros((height, width), np.uint8)
     point = np.zeros((height, width, 3), np.float32)
     shade = np.ones((height, width), np.float32)
-
-    def rows(first: int, end: int) -> None:
-        _trace(first, end, tsdf, furniture, axes, light, centre, voxels_per_pixel, kind, point, shade)
-
-    in_parts(rows, height, max(1, min(get_num_threads(), height)))
+    run_tasks(_trace, height, tsdf, furniture, axes, light, centre, voxels_per_pixel, kind, point, shade)
     return Traced(kind, point, shade)
 
 

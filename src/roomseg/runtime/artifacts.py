@@ -16,10 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
-from roomseg.errors import UserError
 from roomseg.runtime.file_table import FileEntry, TableReader, write_table
 from roomseg.runtime.local_files import LocalFiles
-from roomseg.runtime.manifest import Manifest, Origin, as_scores, manifest_key, read_manifest
+from roomseg.runtime.manifest import Manifest, Origin, as_scores, manifest_key, newest_manifest, read_manifest
 from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, open_store, sha256_of
 
 _BEAT_S = 30.0  # a killed attempt loses at most this and the time since it last stored something
@@ -184,9 +183,5 @@ class StoreArtifactReader:
 def open_render(store_url: str, fingerprint: str = "") -> StoreArtifactReader:
     """The rooms of a store, of its newest complete render unless another is named; raises ``UserError``."""
     store = open_store(store_url)
-    names = [fingerprint] if fingerprint else store.folders("artifacts/render/")
-    found = [manifest for name in names if (manifest := read_manifest(store, "render", name)) is not None]
-    if not found:
-        which = f"no complete render artifact {fingerprint}" if fingerprint else "no complete render artifact"
-        raise UserError(f"{store.url} has {which}: run `roomseg render` with this store first")
-    return StoreArtifactReader(store, max(found, key=lambda manifest: manifest.created), cache_dir(store))
+    rooms = newest_manifest(store, "render", "render artifact", fingerprint)
+    return StoreArtifactReader(store, rooms, cache_dir(store))

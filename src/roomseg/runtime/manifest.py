@@ -125,6 +125,25 @@ def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None
     return manifest
 
 
+def complete_manifests(store: Store, stage: str) -> list[Manifest]:
+    """Of all complete artifacts of a stage, in no order; raises ``UserError`` for a damaged one."""
+    found = (read_manifest(store, stage, name) for name in store.folders(f"artifacts/{stage}/"))
+    return [manifest for manifest in found if manifest is not None]
+
+
+def newest_manifest(store: Store, stage: str, what: str, fingerprint: str = "") -> Manifest:
+    """Of the newest complete artifact of a stage, or of the one named; raises ``UserError`` that calls it ``what``."""
+    if fingerprint:
+        named = read_manifest(store, stage, fingerprint)
+        found = [named] if named is not None else []
+    else:
+        found = complete_manifests(store, stage)
+    if not found:
+        which = f"no complete {what} {fingerprint}".rstrip()
+        raise UserError(f"{store.url} has {which}: run `roomseg {stage}` with this store first")
+    return max(found, key=lambda manifest: manifest.created)
+
+
 def as_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """Plain floats, also from numpy's and torch's scalars."""
     return {name: float(value) for name, value in scores.items()}

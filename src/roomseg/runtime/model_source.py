@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from roomseg.comparisons import title_of
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
-from roomseg.runtime.manifest import Manifest, read_manifest
+from roomseg.runtime.manifest import Manifest, complete_manifests
 from roomseg.runtime.storage import Store, open_store
 from roomseg.runtime.tracking import default_tracking_uri, download_model, has_registry
 from roomseg.stages.networks import load_network, read_card
@@ -78,9 +77,8 @@ def _renamed(model: LoadedModel, where: str) -> LoadedModel:
 
 def _newest(store: Store, stage: str) -> Manifest | None:
     """A baseline or an ablation, made to be compared with, only where there is nothing else."""
-    found: list[Any] = [read_manifest(store, stage, name) for name in store.folders(f"artifacts/{stage}/")]
-    complete = (each for each in found if each is not None)
-    return max(complete, key=lambda each: (not title_of(stage, each.config), each.created), default=None)
+    found = complete_manifests(store, stage)
+    return max(found, key=lambda each: (not title_of(stage, each.config), each.created), default=None)
 
 
 def _of_artifact(store: Store, manifest: Manifest) -> LoadedModel:

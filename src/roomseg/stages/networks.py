@@ -95,6 +95,6 @@ def room_confusion(room: Room, predicted: np.ndarray) -> np.ndarray:  # (K, K) i
     return confusion.counts
 
 
-def network_confusions(model: nn.Module, rooms: RoomSet) -> list[np.ndarray]:
-    """A confusion matrix a room, over all its voxels; the model is in eval mode."""
-    return [room_confusion(room, predict_room(model, room)) for room in rooms]
+def network_confusions(model: nn.Module, rooms: RoomSet, average: bool = False) -> list[np.ndarray]:
+    """A confusion matrix a room, over all its voxels; the model is in eval mode. ``average`` as in ``predict_room``."""
+    return [room_confusion(room, predict_room(model, room, average)) for room in rooms]

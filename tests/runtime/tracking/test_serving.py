@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import os
@@ -30,12 +29,14 @@ from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
 from roomseg.runtime.manifest import Origin
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking import model_card, served_model
-from roomseg.runtime.tracking.registry import save_pyfunc
+from roomseg.runtime.tracking.client import connect
+from roomseg.runtime.tracking.registry import MlflowRegistry, save_pyfunc
 from roomseg.stages.networks import predict_room
 from roomseg.stages.predicting.models import load_model
 from tests.conftest import free_ports
 from tests.data.rooms import small_room
 from tests.runtime.tracking.test_registry import model_dir
+from tests.servers import wait_for_answer
 
 SERVING_PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 
@@ -140,9 +141,11 @@ except ModuleNotFoundError:
 
 @pytest.fixture(scope="module")
 def server(packed_model: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a real `mlflow models serve`."""
+    """The URI of a real `mlflow models serve` of the champion of a registry."""
     folder, uri = tmp_path_factory.mktemp("server"), f"http://127.0.0.1:{free_ports(1)[0]}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(packed_model[1]), "--env-manager", "local"]
+    database = registry_with(packed_model[0], folder)
+    champion = ["-m", "models:/roomseg@champion", "--env-manager", "local"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", *champion]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -150,25 +153,25 @@ def server(packed_model: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
             stdout=log,
             stderr=log,
             cwd=folder,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": database},
             start_new_session=True,
         )
     try:
-        wait_for_ping(uri, process, folder / "log")
+        wait_for_answer(f"{uri}/ping", process, folder / "log")
         yield uri
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def wait_for_ping(uri: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 180
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{uri}/ping", timeout=5).close()
-            return
-        time.sleep(0.3)
-    pytest.fail(f"the server does not answer: {log.read_text()[-2000:]}")
+def registry_with(model: Path, folder: Path) -> str:
+    """The URI of a registry that has the model as its champion."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = connect(uri)
+    run_id = client.create_run(client.create_experiment("served", str(folder / "artifacts"))).info.run_id
+    registry = MlflowRegistry(client, run_id, uri)
+    registry.promote("roomseg", registry.register("roomseg", model, {}, {}))
+    return uri
 
 
 def ask(uri: str, row: dict[str, str]) -> bytes:
