@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS) for all tests that want one."""
+"""What all tests have: their share of the cores, and a real S3 server (SeaweedFS) for those that want one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from roomseg.processes import share_cores
 
 BUCKET = "roomseg-tests"
 _PORTS = (
@@ -29,6 +31,11 @@ _PORTS = (
     "admin.port.grpc",
     "metricsPort",
 )
+
+
+def pytest_configure() -> None:
+    """As commands do: before numpy, numba and torch are loaded."""
+    share_cores()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """``roomseg``: its commands, and what it says to a person who errs. The stages themselves are tested elsewhere."""
 
-import os
 import subprocess
 import sys
 
@@ -9,14 +8,6 @@ import pytest
 
 def roomseg(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "roomseg", *arguments], capture_output=True, text=True, timeout=120)
-
-
-@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_threads_that_wait_leave_the_cores_to_others(given, policy):
-    code = "import os, roomseg.cli as c; c.run_command_line(lambda: print(os.environ['OMP_WAIT_POLICY']))"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.stdout == f"{policy}\n", done.stderr
 
 
 def test_help_names_every_command():

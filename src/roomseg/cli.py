@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from roomseg.commands.report import report
 from roomseg.commands.runs import runs, status
 from roomseg.config import override, parse_shard
 from roomseg.errors import UsageError, UserError
+from roomseg.processes import share_cores
 from roomseg.profiles import profile as profile_of
 
 app = typer.Typer(
@@ -171,8 +171,7 @@ def run_command_line(command: Callable[..., Any]) -> None:
     if not isinstance(command, typer.Typer):
         application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         application.command()(command)
-    # Before torch is loaded: its threads, while they wait, would spin on the cores that our kernels' threads need.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    share_cores()
     try:
         application()
     except UserError as error:

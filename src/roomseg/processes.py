@@ -1,4 +1,4 @@
-"""Processes that one of ours starts."""
+"""Processes that one of ours starts, and the cores that they share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,45 @@ import multiprocessing
 import os
 import signal
 import sys
+from pathlib import Path
 
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def share_cores(among: int = 1) -> None:
+    """Say in the environment how many threads this process, one of ``among`` equal ones, may have.
+
+    All of them have the numbers that the environment says already, or else every core. To be called before numpy, numba
+    and torch are loaded: left alone they take every core of a node, however few its container may use, and MKL a number
+    that it finds itself, on which the bits of a result depend. Threads that wait shall sleep, as their spinning takes
+    the cores from the threads of our kernels.
+    """
+    for name in _THREADS:
+        together = os.environ.get(name, "")
+        os.environ[name] = str(max(1, (int(together) if together.isdigit() else given_cores()) // among))
+    os.environ.setdefault("MKL_DYNAMIC", "FALSE")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def given_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores that this process may keep busy: those that it may run on, and its container's limit of CPU time."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(there, int(_limit(cgroup))))
+
+
+def _limit(cgroup: Path) -> float:
+    """Of a container, in cores; infinite without one. cgroup v2 has it in one file, v1 in two."""
+    try:
+        if (both := cgroup / "cpu.max").is_file():
+            quota, period = both.read_text().split()
+        else:
+            quota, period = ((cgroup / f"cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        cores = float(quota) / float(period)  # "max" is no number, and -1 is v1's word for it
+    except (OSError, ValueError):
+        return sys.maxsize
+    return cores if cores > 0 else sys.maxsize
 
 
 def die_with_parent() -> None:

@@ -77,7 +77,7 @@ def test_making_views_goes_on_where_it_stopped(small: Bench, monkeypatch: pytest
         return examine(room, panorama)
 
     monkeypatch.setattr(views, "examine", fails_at_the_third)
-    monkeypatch.setattr(views.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(views, "given_cores", lambda: 1)
     with pytest.raises(UserError, match="the power is gone"):
         small.distill()
     small.distill()

@@ -12,14 +12,13 @@ from typing import Protocol
 
 from roomseg.config import RegisterConfig, parse_section, parse_shard
 from roomseg.errors import UserError
+from roomseg.processes import share_cores
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest, manifest_key
 from roomseg.runtime.run_record import summarise_run
 from roomseg.runtime.stage import run_shard, run_stage
 from roomseg.runtime.storage import open_store
 from roomseg.runtime.tracking import default_tracking_uri, find_champion
-from roomseg.stages import room_results
-from roomseg.stages.gate import DISTILLED, judge
 
 MAX_PAGE_BYTES = 20_000_000  # of a page that KFP's UI shows; it loads the whole page at once
 
@@ -54,7 +53,7 @@ def run_component(
 
     A ``UserError`` ends the process with one line and its exit code.
     """
-    with _one_line(stage):
+    with _process_of(stage):
         manifest = run_stage(
             stage,
             parse_section(stage, config),
@@ -73,7 +72,7 @@ def run_component(
 
 def run_part(stage: str, config: str, store: str, tracking_uri: str, run_id: str, shard: str, output: str) -> None:
     """Run the part ``I/N`` of a stage; ``output`` says only that it is done."""
-    with _one_line(stage):
+    with _process_of(stage):
         run_shard(
             stage,
             parse_section(stage, config),
@@ -88,7 +87,7 @@ def run_part(stage: str, config: str, store: str, tracking_uri: str, run_id: str
 
 def show_evaluation(manifest: Manifest, store: str, confusion: ConfusionPort, page: str) -> None:
     """What KFP's UI shows of an evaluation: the confusion matrix, and the report as a page."""
-    with _one_line("evaluate"):
+    with _process_of("evaluate"):
         opened = open_store(store)
         artifact = StoreArtifactReader(opened, manifest, cache_dir(opened))
         matrix = json.loads(artifact.path("confusion.json").read_text())
@@ -105,7 +104,10 @@ def decide(config: str, store: str, tracking_uri: str, evaluation: str, output: 
 
     ``config`` is the section of ``register``. Asked anew each time: the champion may be another one by now.
     """
-    with _one_line("gate"):
+    with _process_of("gate"):
+        from roomseg.stages import room_results
+        from roomseg.stages.gate import DISTILLED, judge
+
         section = parse_section("register", config)
         assert isinstance(section, RegisterConfig)
         evaluated = Manifest.from_json(Path(evaluation).read_text(), evaluation)
@@ -121,12 +123,14 @@ def decide(config: str, store: str, tracking_uri: str, evaluation: str, output: 
 
 def finish_run(store: str, run_id: str, state: str, error: str, output: str) -> None:
     """The summary of a run into the store, and as Markdown into ``output``; however the run ended."""
-    with _one_line("finish"):
+    with _process_of("finish"):
         _write(Path(output), summarise_run(open_store(store), run_id, state, error))
 
 
 @contextmanager
-def _one_line(stage: str) -> Iterator[None]:
+def _process_of(stage: str) -> Iterator[None]:
+    """The process is this stage's alone: it has all cores, and ends with one line if it fails."""
+    share_cores()
     try:
         yield
     except UserError as error:

@@ -12,12 +12,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import torch
-from torch import distributed
-
 from roomseg.config import parse_section
 from roomseg.errors import UserError
-from roomseg.processes import die_with_parent
+from roomseg.processes import die_with_parent, share_cores
 from roomseg.runtime.distributed import TeamJob, tell_error
 from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.stage import assist_stage, read_inputs, run_stage
@@ -27,7 +24,7 @@ PATIENCE = timedelta(days=2)  # the others wait while the first one validates; t
 
 
 def main(folder: Path) -> int:
-    die_with_parent()
+    _start()
     job = TeamJob(**json.loads((folder / "job.json").read_text()))
     rank = int(os.environ["RANK"])
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -37,41 +34,55 @@ def main(folder: Path) -> int:
     except UserError as error:
         tell_error(folder, rank, error)
         return error.exit_code
-    distributed.destroy_process_group()
+    _leave()
     return 0
 
 
 def main_of_node() -> int:
     """The same for a node of a TrainJob: its error is the last that it prints."""
-    die_with_parent()
+    _start()
     job = TeamJob(**json.loads(os.environ[TEAM_JOB]))
     _join()
     try:
         _check_share(job)
         manifests = read_inputs(job.stage, job.inputs, job.store)
         _take_part(
-            replace(job, inputs={name: each.to_json() for name, each in manifests.items()}), distributed.get_rank()
+            replace(job, inputs={name: each.to_json() for name, each in manifests.items()}), int(os.environ["RANK"])
         )
     except UserError as error:
         print(f"roomseg {job.stage}: error: {error}", file=sys.stderr)
         return error.exit_code
-    distributed.destroy_process_group()
+    _leave()
     return 0
 
 
 def _check_share(job: TeamJob) -> None:
-    batches, size = getattr(parse_section(job.stage, job.section), "accumulate", 1), distributed.get_world_size()
+    batches, size = getattr(parse_section(job.stage, job.section), "accumulate", 1), int(os.environ["WORLD_SIZE"])
     if batches % size:
         raise UserError(
             f"{job.stage}.accumulate is {batches}; expected a multiple of the {size} processes of the nodes"
         )
 
 
+def _start() -> None:
+    die_with_parent()
+    share_cores(int(os.environ["LOCAL_WORLD_SIZE"]))
+
+
 def _join() -> None:
+    import torch
+    from torch import distributed
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
+
+
+def _leave() -> None:
+    from torch import distributed
+
+    distributed.destroy_process_group()
 
 
 def _take_part(job: TeamJob, rank: int) -> None:

@@ -8,7 +8,6 @@ that fails is quarantined with its reason in its shard's summary.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from roomseg.data.shards import PackedRoom, write_shard
 from roomseg.data.summary import ShardSummary, summarise
 from roomseg.errors import UserError
 from roomseg.ports import Bar, Rejected, RoomKey, StageContext
+from roomseg.processes import given_cores
 from roomseg.scenes.generated import furniture_dir
 from roomseg.splits import SPLITS
 from roomseg.stages.outputs import add_json
@@ -92,7 +92,7 @@ def _first_reason(rejected: Sequence[Rejected]) -> str:
 
 def _render(config: RenderConfig, missing: Sequence[ShardPlan], ctx: StageContext) -> None:
     n_rooms = sum(len(shard.keys) for shard in missing)
-    processes = min(config.workers or len(os.sched_getaffinity(0)), n_rooms)
+    processes = min(config.workers or given_cores(), n_rooms)
     with (
         Workers(partial(work, open_source, config), processes) as workers,
         ctx.progress.bar("render", total=n_rooms, unit="rooms") as bar,

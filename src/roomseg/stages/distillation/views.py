@@ -7,7 +7,6 @@ the room, the viewpoint, the code, and for the teacher's arrays its weights; ``d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from roomseg.data.view_files import Header, pack_floats, pack_hits, unpack_float
 from roomseg.errors import UserError
 from roomseg.models.teacher import Teacher
 from roomseg.ports import ArtifactReader, Cache, Progress
+from roomseg.processes import given_cores
 from roomseg.stages.distillation.judging import examine, fault_of
 from roomseg.stages.teacher import load_teacher, panorama_tensor
 from roomseg.training import training_device
@@ -93,7 +93,7 @@ class RoomViews:
         """
         usable, left_out = [], []
         n = len(self._rooms)
-        pool = ThreadPoolExecutor(os.cpu_count())
+        pool = ThreadPoolExecutor(given_cores())
         try:
             results: Iterator[list[LeftOut | int]] = pool.map(self._prepare_room, range(n))
             for place, views in enumerate(progress.track(results, "distill: views", total=n, unit="rooms")):

@@ -1,0 +1,77 @@
+"""How many threads a process has: as the environment says, else the cores that its machine and container give it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roomseg.processes import given_cores
+
+NAMES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_DYNAMIC", "OMP_WAIT_POLICY")
+SHOW = "import numba, torch; print(torch.get_num_threads(), numba.get_num_threads())"
+POLICY = "import os; print(os.environ['OMP_WAIT_POLICY'])"
+
+
+def said(code: str, cores: int | None = None, **environment: str) -> str:
+    """What a process prints that may run on so many cores."""
+    others = {name: value for name, value in os.environ.items() if name not in NAMES}
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {allowed}); {code}"],
+        env=others | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("given", "among", "threads"),
+    [
+        ({}, 1, "1 1"),
+        ({"OMP_NUM_THREADS": "3"}, 1, "3 1"),
+        ({"OMP_NUM_THREADS": "8", "NUMBA_NUM_THREADS": "6"}, 2, "4 3"),
+        ({"OMP_NUM_THREADS": "1"}, 4, "1 1"),
+        ({"OMP_NUM_THREADS": "many"}, 1, "1 1"),
+    ],
+)
+def test_a_process_has_the_threads_that_the_environment_says_or_one_a_core(given, among, threads):
+    assert said(f"from roomseg.processes import share_cores; share_cores({among}); {SHOW}", cores=1, **given) == threads
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "import roomseg.cli as c; c.run_command_line(lambda: exec({!r}))",
+        "import roomseg.runtime.component as c; context = c._process_of('render'); context.__enter__(); exec({!r})",
+    ],
+    ids=["command", "component"],
+)
+def test_commands_and_components_share_the_cores_before_anything_counts_them(start):
+    assert said(start.format(SHOW), OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="5") == "2 5"
+    assert said(start.format(SHOW), cores=1) == "1 1"
+    assert said(start.format(POLICY)) == "PASSIVE"
+    assert said(start.format(POLICY), OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, None),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "99900000000 100000\n"}, None),
+        ({"cpu.max": "damaged"}, None),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+    ],
+)
+def test_a_containers_limit_of_cpu_time_counts(files, cores, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert given_cores(tmp_path) == (cores or len(os.sched_getaffinity(0)))
