@@ -8,9 +8,9 @@ import pytest
 
 from roomseg.processes import given_cores
 
-NAMES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_DYNAMIC", "OMP_WAIT_POLICY")
+NAMES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_DYNAMIC", "MKL_CBWR", "OMP_WAIT_POLICY")
 SHOW = "import numba, torch; print(torch.get_num_threads(), numba.get_num_threads())"
-POLICY = "import os; print(os.environ['OMP_WAIT_POLICY'])"
+HABITS = "import os; print(*(os.environ[n] for n in ('OMP_WAIT_POLICY', 'MKL_DYNAMIC', 'MKL_CBWR')))"
 
 
 def said(code: str, cores: int | None = None, **environment: str) -> str:
@@ -53,8 +53,8 @@ def test_a_process_has_the_threads_that_the_environment_says_or_one_a_core(given
 def test_commands_and_components_share_the_cores_before_anything_counts_them(start):
     assert said(start.format(SHOW), OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="5") == "2 5"
     assert said(start.format(SHOW), cores=1) == "1 1"
-    assert said(start.format(POLICY)) == "PASSIVE"
-    assert said(start.format(POLICY), OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+    assert said(start.format(HABITS)) == "PASSIVE FALSE AUTO,STRICT"
+    assert said(start.format(HABITS), OMP_WAIT_POLICY="ACTIVE", MKL_CBWR="AVX2") == "ACTIVE FALSE AVX2"
 
 
 @pytest.mark.parametrize(

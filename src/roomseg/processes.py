@@ -11,6 +11,7 @@ from pathlib import Path
 
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+_HABITS = {"OMP_WAIT_POLICY": "PASSIVE", "MKL_DYNAMIC": "FALSE", "MKL_CBWR": "AUTO,STRICT"}
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -18,15 +19,16 @@ def share_cores(among: int = 1) -> None:
     """Say in the environment how many threads this process, one of ``among`` equal ones, may have.
 
     All of them have the numbers that the environment says already, or else every core. To be called before numpy, numba
-    and torch are loaded: left alone they take every core of a node, however few its container may use, and MKL a number
-    that it finds itself, on which the bits of a result depend. Threads that wait shall sleep, as their spinning takes
-    the cores from the threads of our kernels.
+    and torch are loaded: left alone they take every core of a node, however few its container may use. Threads that
+    wait shall sleep, as their spinning takes the cores from the threads of our kernels. MKL shall neither choose the
+    number of threads itself nor add what they find in the order in which they come: it promises equal bits from run to
+    run only where that is asked for ("conditional numerical reproducibility" in its guide).
     """
     for name in _THREADS:
         together = os.environ.get(name, "")
         os.environ[name] = str(max(1, (int(together) if together.isdigit() else given_cores()) // among))
-    os.environ.setdefault("MKL_DYNAMIC", "FALSE")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in _HABITS.items():
+        os.environ.setdefault(name, value)
 
 
 def given_cores(cgroup: Path = _CGROUP) -> int:
