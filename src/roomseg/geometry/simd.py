@@ -13,29 +13,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from roomseg.geometry.vectors import F32, F64, I32, I64, Lanes
+
 LANES = 8
-_I32, _I64, _F32, _F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
 
 
-def _vector(kind: ir.Type) -> ir.VectorType:
-    return ir.VectorType(kind, LANES)
-
-
-def _constant(kind: ir.Type, values: list[Any]) -> ir.Constant:
-    return ir.Constant(_vector(kind), values)
-
-
-def _splat(builder: Any, value: Any, kind: ir.Type) -> Any:
-    empty = ir.Constant(_vector(kind), ir.Undefined)
-    return builder.shuffle_vector(
-        builder.insert_element(empty, value, ir.Constant(_I32, 0)), empty, _constant(_I32, [0] * LANES)
-    )
-
-
-def _keep_nearer(builder: Any, data: Any, start: Any, inside: Any, inverse_depth: Any, face_bits: Any) -> None:
-    at = builder.bitcast(builder.gep(data, [start]), _vector(_I64).as_pointer())
-    depth_bits = builder.zext(builder.bitcast(inverse_depth, _vector(_I32)), _vector(_I64))
-    key = builder.or_(builder.shl(depth_bits, _constant(_I64, [32] * LANES)), _splat(builder, face_bits, _I64))
+def _keep_nearer(
+    lanes: Lanes, builder: Any, data: Any, start: Any, inside: Any, inverse_depth: Any, face_bits: Any
+) -> None:
+    at = builder.bitcast(builder.gep(data, [start]), lanes.vector(I64).as_pointer())
+    depth_bits = builder.zext(builder.bitcast(inverse_depth, lanes.vector(I32)), lanes.vector(I64))
+    key = builder.or_(builder.shl(depth_bits, lanes.all(I64, 32)), lanes.splat(face_bits))
     old = builder.load(at, align=8)
     nearer = builder.and_(builder.icmp_signed(">", key, old), inside)
     builder.store(builder.select(nearer, key, old), at, align=8)
@@ -48,16 +36,16 @@ def draw_triangle_row(typing_context, keys, start, a, xa, b, xb, c, xc, wa, wb, 
     signature = types.void(keys, types.uint64, *[types.int32] * 6, *[types.float32] * 3, types.int64)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, start, *edges = arguments[:8]
-        lane, signs, inverse_depth = _constant(_I32, list(range(LANES))), _constant(_I32, [0] * LANES), None
+        lanes = Lanes(LANES, context, builder, signature, arguments)
+        data, start, *edges = lanes.given[:8]
+        lane, signs, inverse_depth = lanes.constant(I32, list(range(LANES))), lanes.all(I32, 0), None
         for edge, step, weight in zip(edges[::2], edges[1::2], arguments[8:11], strict=True):
-            value = builder.add(_splat(builder, edge, _I32), builder.mul(_splat(builder, step, _I32), lane))
+            value = builder.add(lanes.splat(edge), builder.mul(lanes.splat(step), lane))
             signs = builder.or_(signs, value)
-            part = builder.fmul(builder.sitofp(value, _vector(_F32)), _splat(builder, weight, _F32))
+            part = builder.fmul(builder.sitofp(value, lanes.vector(F32)), lanes.splat(weight))
             inverse_depth = part if inverse_depth is None else builder.fadd(inverse_depth, part)
-        inside = builder.icmp_signed(">=", signs, _constant(_I32, [0] * LANES))
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        _keep_nearer(builder, data, start, inside, inverse_depth, arguments[11])
+        inside = builder.icmp_signed(">=", signs, lanes.all(I32, 0))
+        _keep_nearer(lanes, builder, data, start, inside, inverse_depth, arguments[11])
         return context.get_dummy_value()
 
     return signature, generate
@@ -69,12 +57,12 @@ def draw_span(typing_context, keys, start, n, inverse_depth, step, face_bits):  
     signature = types.void(keys, types.uint64, types.int64, types.float64, types.float64, types.int64)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, start, n, first, step, face_bits = arguments
-        lane = _constant(_F64, [float(k) for k in range(LANES)])
-        exact = builder.fadd(_splat(builder, first, _F64), builder.fmul(_splat(builder, step, _F64), lane))
-        inside = builder.icmp_signed("<", _constant(_I64, list(range(LANES))), _splat(builder, n, _I64))
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        _keep_nearer(builder, data, start, inside, builder.fptrunc(exact, _vector(_F32)), face_bits)
+        lanes = Lanes(LANES, context, builder, signature, arguments)
+        data, start, n, first, step, face_bits = lanes.given
+        lane = lanes.constant(F64, [float(k) for k in range(LANES)])
+        exact = builder.fadd(lanes.splat(first), builder.fmul(lanes.splat(step), lane))
+        inside = builder.icmp_signed("<", lanes.constant(I64, list(range(LANES))), lanes.splat(n))
+        _keep_nearer(lanes, builder, data, start, inside, builder.fptrunc(exact, lanes.vector(F32)), face_bits)
         return context.get_dummy_value()
 
     return signature, generate

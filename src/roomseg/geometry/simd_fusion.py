@@ -14,50 +14,24 @@ from numba import types
 from numba.extending import intrinsic
 
 from roomseg.geometry.bricks import VOXELS
+from roomseg.geometry.vectors import F32, F64, I1, I8, I16, I32, I64, START, Lanes
 
 LANES = 16
-_I1, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-_F32, _F64 = ir.FloatType(), ir.DoubleType()
-_START = ir.Constant(_I64, 0)
 
 
-def _vector(kind: ir.Type) -> ir.VectorType:
-    return ir.VectorType(kind, LANES)
-
-
-def _all(kind: ir.Type, value: float) -> ir.Constant:
-    return ir.Constant(_vector(kind), [value] * LANES)
-
-
-class _Lanes:
-    """Vectors of LANES elements, from and to arrays. ``given`` are the arguments, of arrays the address."""
-
+class _Lanes(Lanes):
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+        super().__init__(LANES, context, builder, signature, arguments)
         self._builder = builder
-        self.given = [
-            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-            for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-
-    def splat(self, value: Any) -> Any:
-        empty = ir.Constant(_vector(value.type), ir.Undefined)
-        first = self._builder.insert_element(empty, value, ir.Constant(_I32, 0))
-        return self._builder.shuffle_vector(first, empty, _all(_I32, 0))
-
-    def load(self, data: Any, at: Any) -> Any:
-        return self._builder.load(self._place(data, at), align=1)
-
-    def store(self, values: Any, data: Any, at: Any) -> None:
-        self._builder.store(values, self._place(data, at), align=1)
 
     def add(self, values: Any, data: Any, at: Any) -> None:
-        add = self._builder.fadd if values.type.element == _F32 else self._builder.add
+        add = self._builder.fadd if values.type.element == F32 else self._builder.add
         self.store(add(self.load(data, at), values), data, at)
 
     def gather(self, data: Any, indices: Any) -> Any:
-        found = ir.Constant(_vector(data.type.pointee), ir.Undefined)
-        for lane in (ir.Constant(_I32, n) for n in range(LANES)):
-            at = self._builder.zext(self._builder.extract_element(indices, lane), _I64)
+        found = ir.Constant(self.vector(data.type.pointee), ir.Undefined)
+        for lane in (ir.Constant(I32, n) for n in range(LANES)):
+            at = self._builder.zext(self._builder.extract_element(indices, lane), I64)
             found = self._builder.insert_element(found, self._builder.load(self._builder.gep(data, [at])), lane)
         return found
 
@@ -68,13 +42,10 @@ class _Lanes:
         return result
 
     def bits(self, mask: Any) -> Any:
-        return self._builder.zext(self._builder.bitcast(mask, _I16), _I64)
+        return self._builder.zext(self._builder.bitcast(mask, I16), I64)
 
     def mask(self, bits: Any) -> Any:
-        return self._builder.bitcast(self._builder.trunc(bits, _I16), _vector(_I1))
-
-    def _place(self, data: Any, at: Any) -> Any:
-        return self._builder.bitcast(self._builder.gep(data, [at]), _vector(data.type.pointee).as_pointer())
+        return self._builder.bitcast(self._builder.trunc(bits, I16), self.vector(I1))
 
 
 @intrinsic
@@ -85,14 +56,14 @@ def pack_pixels(typing_context, rgb, label, at, packed):  # type: ignore[no-unty
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         lanes = _Lanes(context, builder, signature, arguments)
         rgb, label, at, packed = lanes.given
-        place = builder.gep(rgb, [builder.mul(at, ir.Constant(_I64, 3))])
-        triples = builder.load(builder.bitcast(place, ir.VectorType(_I8, 3 * LANES).as_pointer()), align=1)
+        place = builder.gep(rgb, [builder.mul(at, ir.Constant(I64, 3))])
+        triples = builder.load(builder.bitcast(place, ir.VectorType(I8, 3 * LANES).as_pointer()), align=1)
         order = [byte for n in range(LANES) for byte in (3 * n, 3 * n + 1, 3 * n + 2, 3 * n)]
         fours = builder.shuffle_vector(
-            triples, ir.Constant(triples.type, ir.Undefined), ir.Constant(ir.VectorType(_I32, 4 * LANES), order)
+            triples, ir.Constant(triples.type, ir.Undefined), ir.Constant(ir.VectorType(I32, 4 * LANES), order)
         )
-        color = builder.and_(builder.bitcast(fours, _vector(_I32)), _all(_I32, 0xFFFFFF))
-        class_id = builder.shl(builder.zext(lanes.load(label, at), _vector(_I32)), _all(_I32, 24))
+        color = builder.and_(builder.bitcast(fours, lanes.vector(I32)), lanes.all(I32, 0xFFFFFF))
+        class_id = builder.shl(builder.zext(lanes.load(label, at), lanes.vector(I32)), lanes.all(I32, 24))
         lanes.store(builder.or_(color, class_id), packed, at)
         return context.get_dummy_value()
 
@@ -115,11 +86,11 @@ def add_distances(typing_context, depth, place, steps, voxel, size, per_m, dista
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         lanes = _Lanes(context, builder, signature, arguments)
         depth, place, steps, voxel, size, per_m, distance, weight, at, pixels = lanes.given
-        zero, one, minus_one = (_all(_F64, value) for value in (0, 1, -1))
+        zero, one, minus_one = (lanes.all(F64, value) for value in (0, 1, -1))
         x, y, z = (
             builder.fadd(
                 lanes.splat(builder.extract_value(place, axis)),
-                lanes.load(steps, builder.add(voxel, ir.Constant(_I64, axis * VOXELS))),
+                lanes.load(steps, builder.add(voxel, ir.Constant(I64, axis * VOXELS))),
             )
             for axis in range(3)
         )
@@ -130,17 +101,17 @@ def add_distances(typing_context, depth, place, steps, voxel, size, per_m, dista
             from_0, to_end = builder.fcmp_ordered(">=", value, zero), builder.fcmp_ordered("<", value, lanes.splat(end))
             inside = lanes.both(inside, from_0, to_end)
             pixel.append(value)
-        row, col = (builder.fptosi(builder.select(inside, value, zero), _vector(_I32)) for value in pixel)
-        index = builder.add(builder.mul(row, lanes.splat(builder.fptosi(width, _I32))), col)
-        lanes.store(index, pixels, _START)
+        row, col = (builder.fptosi(builder.select(inside, value, zero), lanes.vector(I32)) for value in pixel)
+        index = builder.add(builder.mul(row, lanes.splat(builder.fptosi(width, I32))), col)
+        lanes.store(index, pixels, START)
         seen_depth = lanes.gather(depth, index)
-        d = builder.fmul(builder.fsub(builder.fpext(seen_depth, _vector(_F64)), z), lanes.splat(per_m))
-        measured, ahead = builder.fcmp_ordered(">", seen_depth, _all(_F32, 0)), builder.fcmp_ordered("<", d, one)
+        d = builder.fmul(builder.fsub(builder.fpext(seen_depth, lanes.vector(F64)), z), lanes.splat(per_m))
+        measured, ahead = builder.fcmp_ordered(">", seen_depth, lanes.all(F32, 0)), builder.fcmp_ordered("<", d, one)
         seen = lanes.both(inside, measured, builder.fcmp_ordered(">=", d, minus_one))
-        with builder.if_then(builder.icmp_unsigned("!=", lanes.bits(seen), _START)):
-            step = builder.fptrunc(builder.select(ahead, d, one), _vector(_F32))
-            lanes.add(builder.select(seen, step, _all(_F32, 0)), distance, at)
-            lanes.add(builder.uitofp(seen, _vector(_F32)), weight, at)
+        with builder.if_then(builder.icmp_unsigned("!=", lanes.bits(seen), START)):
+            step = builder.fptrunc(builder.select(ahead, d, one), lanes.vector(F32))
+            lanes.add(builder.select(seen, step, lanes.all(F32, 0)), distance, at)
+            lanes.add(builder.uitofp(seen, lanes.vector(F32)), weight, at)
         return lanes.bits(lanes.both(seen, ahead, builder.fcmp_ordered(">", d, minus_one)))
 
     return signature, generate
@@ -154,12 +125,12 @@ def add_colors(typing_context, packed, pixels, voxels, color, at, classes):  # t
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         lanes = _Lanes(context, builder, signature, arguments)
         packed, pixels, voxels, color, at, classes = lanes.given
-        found = lanes.gather(packed, lanes.load(pixels, _START))
-        lanes.store(builder.trunc(builder.lshr(found, _all(_I32, 24)), _vector(_I8)), classes, _START)
-        found = builder.select(lanes.mask(voxels), found, _all(_I32, 0))
+        found = lanes.gather(packed, lanes.load(pixels, START))
+        lanes.store(builder.trunc(builder.lshr(found, lanes.all(I32, 24)), lanes.vector(I8)), classes, START)
+        found = builder.select(lanes.mask(voxels), found, lanes.all(I32, 0))
         for channel in range(3):
-            value = builder.and_(builder.lshr(found, _all(_I32, 8 * channel)), _all(_I32, 255))
-            lanes.add(value, color, builder.add(at, ir.Constant(_I64, channel * VOXELS)))
+            value = builder.and_(builder.lshr(found, lanes.all(I32, 8 * channel)), lanes.all(I32, 255))
+            lanes.add(value, color, builder.add(at, ir.Constant(I64, channel * VOXELS)))
         return context.get_dummy_value()
 
     return signature, generate
@@ -173,9 +144,9 @@ def add_votes(typing_context, classes, class_id, voxels, votes, at):  # type: ig
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         lanes = _Lanes(context, builder, signature, arguments)
         classes, class_id, voxels, votes, at = lanes.given
-        same = builder.icmp_unsigned("==", lanes.load(classes, _START), lanes.splat(class_id))
+        same = builder.icmp_unsigned("==", lanes.load(classes, START), lanes.splat(class_id))
         same = lanes.both(same, lanes.mask(voxels))
-        lanes.add(builder.zext(same, _vector(_I16)), votes, at)
+        lanes.add(builder.zext(same, lanes.vector(I16)), votes, at)
         return builder.and_(voxels, builder.not_(lanes.bits(same)))
 
     return signature, generate
@@ -187,6 +158,6 @@ def first_of(typing_context, voxels):  # type: ignore[no-untyped-def]
     signature = types.int64(types.int64)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(_I1, 1))
+        return builder.cttz(arguments[0], ir.Constant(I1, 1))
 
     return signature, generate

@@ -2,7 +2,7 @@
 
 Unlike in ``swin.py`` grids are padded, and windows may be smaller than 7 along an axis. Tokens are flat, (B, N, C) in C
 order of a grid ``sizes`` = (n0, n1, n2). Legend: B batch, N tokens, C channels, W windows, T places in a window
-filled up to a multiple of 8, M = sum of W T, H heads, D channels in a head.
+filled up to a multiple of 32, M = sum of W T, H heads, D channels in a head.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from roomseg.models.attention import window_attention
 WINDOW = 7
 SHIFT = WINDOW // 2
 BIAS_SPAN = 2 * WINDOW - 1  # values of a coordinate difference inside a window
-PLACES = 8  # windows are filled up to a multiple of it, as the CPU kernel asks
+PLACES = 32  # windows are filled up to a multiple of it, as the CPU kernel asks
 NOBODY = -1e4  # the bias of places that fill a window up
 
 Sizes = tuple[int, int, int]
