@@ -151,6 +151,15 @@ def test_with_a_role_no_keys_are_asked_for():
     assert providers["s3"]["default"]["credentials"] == {"fromEnv": True}
 
 
+def test_the_model_server_has_as_many_threads_as_cores():
+    (service,) = [each for each in render({"serving": {"enabled": True}}) if each["kind"] == "InferenceService"]
+    (container,) = service["spec"]["predictor"]["containers"]
+    given = {each["name"]: each.get("valueFrom") for each in container["env"]}
+    limit = {"resourceFieldRef": {"resource": "limits.cpu"}}
+    assert given["OMP_NUM_THREADS"] == given["NUMBA_NUM_THREADS"] == limit
+    assert "cpu" in container["resources"]["limits"]
+
+
 def test_the_launcher_finds_the_object_store():
     launcher = named(render(VALUES["no S3"]), "ConfigMap", "kfp-launcher")
     default = yaml.safe_load(launcher["data"]["providers"])["s3"]["default"]

@@ -145,12 +145,11 @@ class WindowAttention(nn.Module):
         """(B, N, C) window after window, as all of it; what the heads have gathered, before ``proj``."""
         batch, _, width = x.shape
         qkv, bias = linear(self.qkv, x), self.relative_bias()
-        parts, start = [], 0
-        for group in window_groups(sizes, self.shifted):
-            part = qkv[:, start : start + group.tokens]
+        groups, parts = window_groups(sizes, self.shifted), []
+        # not slices: the gradient of each would be as large as the whole
+        for group, part in zip(groups, qkv.split([group.tokens for group in groups], dim=1), strict=True):
             packed = part.reshape(batch * group.windows, -1, 3, self.heads, width // self.heads)  # (B*W, T, 3, H, D)
             parts.append(window_attention(packed, _crop_bias(bias, group.shape)).reshape(batch, -1, width))
-            start += group.tokens
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def relative_bias(self) -> Tensor:  # (H, 8, 8, 8, 8, 8, 8): query's place, key's place
