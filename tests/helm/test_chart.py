@@ -123,8 +123,8 @@ def test_what_pods_read_is_there(manifests):
     made = {m["metadata"]["name"] for m in manifests if m["kind"] == "Secret"} | {"keys", "db"}
     for pod in pods(manifests):
         for variable in (v for container in pod["containers"] for v in container["env"]):
-            if "valueFrom" in variable:
-                assert variable["valueFrom"]["secretKeyRef"]["name"] in made
+            if secret := variable.get("valueFrom", {}).get("secretKeyRef"):
+                assert secret["name"] in made
 
 
 def test_selectors_meet_their_pods(manifests):
