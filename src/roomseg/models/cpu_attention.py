@@ -5,15 +5,15 @@ depends on the shapes alone, so results do not depend on the number of threads.
 
 Forward, a tile of queries (``simd_attention.py``) meets all keys. No largest score need be taken off before exp while
 the sums stay in float32's range, and the sums show that: only a tile that has left it (or seen NaN) is computed again,
-with the largest score of each query taken off. Backward, four queries at a time are in registers; keys and values are
-kept transposed, (D, T), so that every inner loop runs along the keys.
+with the largest score of each query taken off. Backward, a tile of keys (``simd_attention_backward.py``) meets all
+queries, and the attention is computed again from the normaliser.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from roomseg.geometry.cpu_math import exp_f32, fast_part, part, run_tasks, task_kernel
+from roomseg.geometry.cpu_math import part, run_tasks, task_kernel
 from roomseg.models.simd_attention import (
     BLOCK,
     FIRST_QUERY,
@@ -27,11 +27,10 @@ from roomseg.models.simd_attention import (
     raise_shifts,
     store_shares,
 )
+from roomseg.models.simd_attention_backward import QUERY_STEP, add_query_gradient, backward_step
 
 TOKENS_MULTIPLE = 32
 WINDOWS = 8  # of a task: their keys and values stay in the second-level cache
-
-ROWS = 8  # queries of a tile of the backward pass
 BIAS_GROUPS = 4  # partial sums of the bias gradient for each head
 
 _ZERO = np.float32(0)
@@ -133,10 +132,12 @@ def backward(
     gradient: np.ndarray,  # (W, T, H D), of ``out``
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gradients of qkv and bias."""
-    assert qkv.shape[1] % ROWS == qkv.shape[4] % 4 == 0, qkv.shape
+    windows, tokens, _, heads, channels = qkv.shape
+    assert tokens % TOKENS_MULTIPLE == channels % 4 == 0, qkv.shape
     d_qkv = np.empty_like(qkv)
-    d_biases = np.zeros((min(BIAS_GROUPS, len(qkv)), *bias.shape), np.float32)
-    run_tasks(_backward, len(bias) * len(d_biases), qkv, bias, out, normaliser, gradient, d_qkv, d_biases)
+    d_biases = np.zeros((min(BIAS_GROUPS, windows), *bias.shape), np.float32)
+    bias, sums = (bias * _LOG2_E).reshape(heads, -1), d_biases.reshape(-1, heads, tokens**2)
+    run_tasks(_backward, heads * len(sums), qkv, bias, out, normaliser, gradient, d_qkv, sums)
     return d_qkv, d_biases.sum(axis=0)
 
 
@@ -151,78 +152,47 @@ def _backward(first, end, qkv, bias, out, normaliser, gradient, d_qkv, d_biases)
 
 @part
 def _backward_head(qkv, bias, out, normaliser, gradient, h, d_qkv, d_bias):  # type: ignore[no-untyped-def]
-    """One head of one window; writes its part of d_qkv (T, 3, H, D) and adds to d_bias (T, T)."""
+    """One head of one window; writes its part of d_qkv (T, 3, H, D) and adds to d_bias (T T)."""
     tokens, _, _, channels = qkv.shape
-    scale = np.float32(1 / np.sqrt(channels))
-    queries, d_out = qkv[:, 0, h] * scale, np.ascontiguousarray(gradient[:, h * channels : (h + 1) * channels])
-    keys, values = np.ascontiguousarray(qkv[:, 1, h].T), np.ascontiguousarray(qkv[:, 2, h].T)
-    d_keys, d_values = np.zeros_like(keys), np.zeros_like(values)
-    probabilities, d_scores = np.empty((ROWS, tokens), np.float32), np.empty((ROWS, tokens), np.float32)
-    for i in range(0, tokens, ROWS):
-        probabilities[:] = bias[i : i + ROWS]
-        d_scores[:] = 0
-        _add_products(probabilities, queries[i : i + ROWS], keys)
-        _add_products(d_scores, d_out[i : i + ROWS], values)
-        for r in range(ROWS):
-            shift = _ZERO
+    width = -(-channels // LANES) * LANES
+    queries, d_out = _aligned(tokens * channels), _aligned(tokens * channels)  # (T, D) each
+    keys, d_queries = _aligned(tokens * width), _aligned(tokens * width)  # (T, width) each
+    less, shift = np.empty(tokens, np.float32), np.empty(tokens, np.float32)
+    _gather_head(qkv, out, normaliser, gradient, h, width, queries, d_out, keys, less, shift)
+    tile = _aligned(4 * channels * LANES).reshape(4, -1)  # keys, values and their gradients, each (D, LANES)
+    d_scores = _aligned(QUERY_STEP * LANES)
+    d_queries[:] = 0
+    for j in range(0, tokens, LANES):
+        tile[2:] = 0
+        for c in range(channels):
+            for lane in range(LANES):
+                tile[0, c * LANES + lane], tile[1, c * LANES + lane] = qkv[j + lane, 1, h, c], qkv[j + lane, 2, h, c]
+        for i in range(0, tokens, QUERY_STEP):
+            at = i * tokens + j
+            backward_step(queries, d_out, i, channels, tile, bias, d_bias, at, tokens, less, shift, d_scores)
+            add_query_gradient(d_scores, keys, j, width, d_queries, i)
+        for lane in range(LANES):
             for c in range(channels):
-                shift += d_out[i + r, c] * out[i + r, h * channels + c]
-            _score_gradient(probabilities[r], d_scores[r], normaliser[i + r], shift, d_bias[i + r])
-        _dots(d_qkv[i : i + ROWS, 0, h], keys, d_scores, scale)
-        _add_products(d_keys, queries[i : i + ROWS].T, d_scores)
-        _add_products(d_values, d_out[i : i + ROWS].T, probabilities)
-    d_qkv[:, 1, h] = d_keys.T
-    d_qkv[:, 2, h] = d_values.T
+                d_qkv[j + lane, 1, h, c] = tile[2, c * LANES + lane] * _LN2
+                d_qkv[j + lane, 2, h, c] = tile[3, c * LANES + lane]
+    scale = np.float32(1 / np.sqrt(channels))
+    for i in range(tokens):
+        for c in range(channels):
+            d_qkv[i, 0, h, c] = d_queries[i * width + c] * scale
 
 
-@fast_part
-def _add_products(totals, factors, rows):  # type: ignore[no-untyped-def]
-    """totals[i, j] += sum over c of factors[i, c] rows[c, j]: 4 x 4 factors in registers, so that a load serves 4."""
-    for i in range(0, totals.shape[0], 4):
-        t0, t1, t2, t3 = totals[i], totals[i + 1], totals[i + 2], totals[i + 3]
-        for c in range(0, rows.shape[0], 4):
-            a0, a1, a2, a3 = factors[i, c], factors[i, c + 1], factors[i, c + 2], factors[i, c + 3]
-            b0, b1, b2, b3 = factors[i + 1, c], factors[i + 1, c + 1], factors[i + 1, c + 2], factors[i + 1, c + 3]
-            e0, e1, e2, e3 = factors[i + 2, c], factors[i + 2, c + 1], factors[i + 2, c + 2], factors[i + 2, c + 3]
-            f0, f1, f2, f3 = factors[i + 3, c], factors[i + 3, c + 1], factors[i + 3, c + 2], factors[i + 3, c + 3]
-            r0, r1, r2, r3 = rows[c], rows[c + 1], rows[c + 2], rows[c + 3]
-            for j in range(totals.shape[1]):
-                x0, x1, x2, x3 = r0[j], r1[j], r2[j], r3[j]
-                t0[j] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                t1[j] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                t2[j] += e0 * x0 + e1 * x1 + e2 * x2 + e3 * x3
-                t3[j] += f0 * x0 + f1 * x1 + f2 * x2 + f3 * x3
-
-
-@fast_part
-def _dots(out, rows, factors, scale):  # type: ignore[no-untyped-def]
-    """out[i, c] = scale * (rows[c] . factors[i]), 2 x 4 sums in registers."""
-    for i in range(0, factors.shape[0], 2):
-        s, t = factors[i], factors[i + 1]
-        for c in range(0, rows.shape[0], 4):
-            r0, r1, r2, r3 = rows[c], rows[c + 1], rows[c + 2], rows[c + 3]
-            s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO
-            t0, t1, t2, t3 = _ZERO, _ZERO, _ZERO, _ZERO
-            for j in range(factors.shape[1]):
-                x0, x1, x2, x3 = r0[j], r1[j], r2[j], r3[j]
-                s0 += s[j] * x0
-                s1 += s[j] * x1
-                s2 += s[j] * x2
-                s3 += s[j] * x3
-                t0 += t[j] * x0
-                t1 += t[j] * x1
-                t2 += t[j] * x2
-                t3 += t[j] * x3
-            out[i, c], out[i, c + 1], out[i, c + 2], out[i, c + 3] = s0 * scale, s1 * scale, s2 * scale, s3 * scale
-            out[i + 1, c], out[i + 1, c + 1], out[i + 1, c + 2] = t0 * scale, t1 * scale, t2 * scale
-            out[i + 1, c + 3] = t3 * scale
-
-
-@fast_part
-def _score_gradient(probabilities, d_scores, normaliser, shift, d_bias):  # type: ignore[no-untyped-def]
-    """One query's row: scores become probabilities, d_scores the scores' gradient, which is added to d_bias."""
-    for j in range(len(probabilities)):
-        p = exp_f32(probabilities[j] - normaliser)
-        probabilities[j] = p
-        d_scores[j] = p * (d_scores[j] - shift)
-        d_bias[j] += d_scores[j]
+@part
+def _gather_head(qkv, out, normaliser, gradient, h, width, queries, d_out, keys, less, shift):  # type: ignore[no-untyped-def]
+    """A head's rows, one after another. ``less`` is what is taken off scores, ``shift`` added to their gradients."""
+    tokens, _, _, channels = qkv.shape
+    scale = _LOG2_E / np.float32(np.sqrt(channels))
+    keys[:] = 0
+    for i in range(tokens):
+        product = _ZERO
+        for c in range(channels):
+            d = gradient[i, h * channels + c]
+            product += d * out[i, h * channels + c]
+            d_out[i * channels + c] = d
+            queries[i * channels + c] = qkv[i, 0, h, c] * scale
+            keys[i * width + c] = qkv[i, 1, h, c]
+        less[i], shift[i] = normaliser[i] * _LOG2_E, -product

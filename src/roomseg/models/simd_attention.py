@@ -30,7 +30,7 @@ _POWER_OF_TWO = (1.0, 0.69314700, 0.24022242, 0.05550734, 0.0096715176, 0.001326
 _Vectors = list[Any]  # one for each half of a tile's queries
 
 
-class _Step(Lanes):
+class Step(Lanes):
     """KEYS keys and all queries of a tile."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
@@ -43,27 +43,27 @@ class _Step(Lanes):
         """bias + keys . queries, a pair of vectors for each key."""
         totals = []
         for k in range(KEYS):
-            start = self._builder.add(bias_at, _number(k * QUERIES))
-            totals.append([self._variable(half) for half in self._row(bias, start)])
-        rows = self._rows(keys, at, stride)
+            start = self._builder.add(bias_at, number(k * QUERIES))
+            totals.append([self.variable(half) for half in self._row(bias, start)])
+        rows = self.rows(keys, at, stride)
         with cgutils.for_range(self._builder, channels) as loop:
-            queries = self._row(tile, self._tile_row(self._builder.add(loop.index, _number(FIRST_QUERY))))
+            queries = self._row(tile, self._tile_row(self._builder.add(loop.index, number(FIRST_QUERY))))
             for row, total in zip(rows, totals, strict=True):
                 key = self.splat(self._builder.load(self._builder.gep(row, [loop.index])))
                 for half, query in zip(total, queries, strict=True):
-                    self._builder.store(self._multiply_add(key, query, self._builder.load(half)), half)
+                    self._builder.store(self.multiply_add(key, query, self._builder.load(half)), half)
         return [[self._builder.load(half) for half in total] for total in totals]
 
     def add_values(self, shares: list[_Vectors], values: Any, at: Any, stride: Any, channels: Any, tile: Any) -> None:
         """output += shares . values"""
-        rows = self._rows(values, at, stride)
-        first = self._builder.add(channels, _number(FIRST_QUERY))
+        rows = self.rows(values, at, stride)
+        first = self._builder.add(channels, number(FIRST_QUERY))
         with cgutils.for_range(self._builder, channels) as loop:
             place = self._tile_row(self._builder.add(loop.index, first))
             totals = self._row(tile, place)
             for row, share in zip(rows, shares, strict=True):
                 value = self.splat(self._builder.load(self._builder.gep(row, [loop.index])))
-                totals = [self._multiply_add(value, *pair) for pair in zip(share, totals, strict=True)]
+                totals = [self.multiply_add(value, *pair) for pair in zip(share, totals, strict=True)]
             self._put_row(totals, tile, place)
 
     def power_of_two(self, x: Any) -> Any:
@@ -75,7 +75,7 @@ class _Step(Lanes):
         rest = subtract(x, subtract(whole, to_whole))
         power = self.all(F32, _POWER_OF_TWO[-1])
         for coefficient in _POWER_OF_TWO[-2::-1]:
-            power = self._multiply_add(power, rest, self.all(F32, coefficient))
+            power = self.multiply_add(power, rest, self.all(F32, coefficient))
         exponent = self._builder.shl(self._as(I32, whole), self.all(I32, 23))
         return self._as(F32, self._builder.add(self._as(I32, power), exponent))
 
@@ -86,14 +86,14 @@ class _Step(Lanes):
                 [combine(*pair) for pair in zip(*each, strict=True)]
                 for each in zip(values[::2], values[1::2], strict=True)
             ]
-        before = self._row(tile, _number(row * QUERIES))
-        self._put_row([combine(*pair) for pair in zip(before, values[0], strict=True)], tile, _number(row * QUERIES))
+        before = self._row(tile, number(row * QUERIES))
+        self._put_row([combine(*pair) for pair in zip(before, values[0], strict=True)], tile, number(row * QUERIES))
 
     def larger(self, a: Any, b: Any) -> Any:
         return self._builder.select(self._builder.fcmp_ordered(">", b, a), b, a)
 
     def minus_row(self, values: list[_Vectors], tile: Any, row: int) -> list[_Vectors]:
-        less = self._row(tile, _number(row * QUERIES))
+        less = self._row(tile, number(row * QUERIES))
         return [[self._builder.fsub(*pair) for pair in zip(each, less, strict=True)] for each in values]
 
     def prefetch(self, data: Any, at: Any, stride: Any) -> None:
@@ -102,30 +102,30 @@ class _Step(Lanes):
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         function = cgutils.get_or_insert_function(self._builder.module, kind, "llvm.prefetch.p0")
         options = [ir.Constant(I32, value) for value in (0, 3, 1)]  # to read, keep close, data
-        for row in self._rows(data, at, stride):
+        for row in self.rows(data, at, stride):
             self._builder.call(function, [self._builder.bitcast(row, byte), *options])
 
     def _row(self, data: Any, at: Any) -> _Vectors:
-        return [self.load(data, self._builder.add(at, _number(lane))) for lane in (0, LANES)]
+        return [self.load(data, self._builder.add(at, number(lane))) for lane in (0, LANES)]
 
     def _put_row(self, values: _Vectors, data: Any, at: Any) -> None:
         for lane, value in zip((0, LANES), values, strict=True):
-            self.store(value, data, self._builder.add(at, _number(lane)))
+            self.store(value, data, self._builder.add(at, number(lane)))
 
     def _tile_row(self, row: Any) -> Any:
-        return self._builder.mul(row, _number(QUERIES))
+        return self._builder.mul(row, number(QUERIES))
 
-    def _rows(self, data: Any, at: Any, stride: Any) -> list[Any]:
+    def rows(self, data: Any, at: Any, stride: Any) -> list[Any]:
         return [
-            self._builder.gep(data, [self._builder.add(at, self._builder.mul(stride, _number(k)))]) for k in range(KEYS)
+            self._builder.gep(data, [self._builder.add(at, self._builder.mul(stride, number(k)))]) for k in range(KEYS)
         ]
 
-    def _variable(self, value: Any) -> Any:
+    def variable(self, value: Any) -> Any:
         place = cgutils.alloca_once(self._builder, value.type)
         self._builder.store(value, place)
         return place
 
-    def _multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = self.vector(F32)
         name = f"llvm.fmuladd.v{LANES}f32"
         function = cgutils.get_or_insert_function(self._builder.module, ir.FunctionType(kind, [kind] * 3), name)
@@ -179,11 +179,11 @@ class _Blocks(Lanes):
         return vectors
 
     def _block(self, data: Any, at: Any, stride: Any, row: int) -> Any:
-        place = self._builder.gep(data, [self._builder.add(at, self._builder.mul(stride, _number(row)))])
+        place = self._builder.gep(data, [self._builder.add(at, self._builder.mul(stride, number(row)))])
         return self._builder.bitcast(place, ir.VectorType(F32, BLOCK).as_pointer())
 
 
-def _number(value: int) -> ir.Constant:
+def number(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
 
 
@@ -194,9 +194,9 @@ def add_step(typing_context, qkv, key_at, value_at, stride, channels, bias, bias
     signature = types.void(qkv, index, index, index, index, bias, index, tile)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        step = _Step(context, builder, signature, arguments)
+        step = Step(context, builder, signature, arguments)
         qkv, key_at, value_at, stride, channels, bias, bias_at, tile = step.given
-        later = builder.mul(stride, _number(KEYS))
+        later = builder.mul(stride, number(KEYS))
         step.prefetch(qkv, builder.add(key_at, later), stride)
         step.prefetch(qkv, builder.add(value_at, later), stride)
         scores = step.scores(qkv, key_at, stride, channels, bias, bias_at, tile)
@@ -215,7 +215,7 @@ def raise_shifts(typing_context, qkv, key_at, stride, channels, bias, bias_at, t
     signature = types.void(qkv, index, index, index, bias, index, tile)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        step = _Step(context, builder, signature, arguments)
+        step = Step(context, builder, signature, arguments)
         qkv, key_at, stride, channels, bias, bias_at, tile = step.given
         step.update(tile, SHIFTS, step.larger, step.scores(qkv, key_at, stride, channels, bias, bias_at, tile))
         return context.get_dummy_value()
@@ -234,7 +234,7 @@ def load_transposed(typing_context, source, at, stride, factor, target, target_a
         source, at, stride, factor, target, target_at = blocks.given
         factor = blocks.splat(factor)
         for n, column in enumerate(blocks.swapped(blocks.load_rows(source, at, stride))):
-            blocks.store(builder.fmul(column, factor), target, builder.add(target_at, _number(n * QUERIES)))
+            blocks.store(builder.fmul(column, factor), target, builder.add(target_at, number(n * QUERIES)))
         return context.get_dummy_value()
 
     return signature, generate
@@ -248,9 +248,9 @@ def store_shares(typing_context, tile, row, lane, target, at, stride):  # type: 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         blocks = _Blocks(context, builder, signature, arguments)
         tile, row, lane, target, at, stride = blocks.given
-        whole = builder.fdiv(blocks.all(F32, 1.0), blocks.load(tile, builder.add(lane, _number(SUMS * QUERIES))))
-        start = builder.add(builder.mul(row, _number(QUERIES)), lane)
-        rows = [blocks.load(tile, builder.add(start, _number(n * QUERIES))) for n in range(BLOCK)]
+        whole = builder.fdiv(blocks.all(F32, 1.0), blocks.load(tile, builder.add(lane, number(SUMS * QUERIES))))
+        start = builder.add(builder.mul(row, number(QUERIES)), lane)
+        rows = [blocks.load(tile, builder.add(start, number(n * QUERIES))) for n in range(BLOCK)]
         blocks.store_rows(blocks.swapped([builder.fmul(row, whole) for row in rows]), target, at, stride)
         return context.get_dummy_value()
 
