@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm" / "roomseg"
 KUBERNETES = ("1.36", "1.37")
 FOREIGN = {"InferenceService"}  # kinds of others, whose schemas are not Kubernetes's
+CPU_LIMIT = {"resourceFieldRef": {"resource": "limits.cpu"}}  # where a variable comes from that is no secret
 
 AWS = {"serviceAccount": {"roleArn": "arn:aws:iam::123456789012:role/roomseg"}}
 VALUES: dict[str, dict[str, Any]] = {
@@ -123,8 +124,8 @@ def test_what_pods_read_is_there(manifests):
     made = {m["metadata"]["name"] for m in manifests if m["kind"] == "Secret"} | {"keys", "db"}
     for pod in pods(manifests):
         for variable in (v for container in pod["containers"] for v in container["env"]):
-            if secret := variable.get("valueFrom", {}).get("secretKeyRef"):
-                assert secret["name"] in made
+            source = variable.get("valueFrom", CPU_LIMIT)
+            assert source == CPU_LIMIT or source["secretKeyRef"]["name"] in made
 
 
 def test_selectors_meet_their_pods(manifests):
@@ -155,8 +156,7 @@ def test_the_model_server_has_as_many_threads_as_cores():
     (service,) = [each for each in render({"serving": {"enabled": True}}) if each["kind"] == "InferenceService"]
     (container,) = service["spec"]["predictor"]["containers"]
     given = {each["name"]: each.get("valueFrom") for each in container["env"]}
-    limit = {"resourceFieldRef": {"resource": "limits.cpu"}}
-    assert given["OMP_NUM_THREADS"] == given["NUMBA_NUM_THREADS"] == limit
+    assert given["OMP_NUM_THREADS"] == given["NUMBA_NUM_THREADS"] == CPU_LIMIT
     assert "cpu" in container["resources"]["limits"]
 
 

@@ -22,7 +22,6 @@ LANES = 16
 class _Lanes(Lanes):
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
         super().__init__(LANES, context, builder, signature, arguments)
-        self._builder = builder
 
     def add(self, values: Any, data: Any, at: Any) -> None:
         add = self._builder.fadd if values.type.element == F32 else self._builder.add

@@ -42,7 +42,7 @@ _SMALLEST_SUM, _LARGEST_SUM = np.float32(2.0**-40), np.float32(2.0**60)
 def forward(qkv: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # both float32, C order
     """The output, and the log of the softmax's normaliser (W, H, T)."""
     windows, tokens, _, heads, channels = qkv.shape
-    assert tokens % TOKENS_MULTIPLE == 0, qkv.shape
+    assert tokens % TOKENS_MULTIPLE == channels % BLOCK == 0, qkv.shape
     out = np.empty((windows, tokens, heads * channels), np.float32)
     sums, shifts = (np.empty((windows, heads, tokens), np.float32) for _ in range(2))
     tasks = -(-windows // WINDOWS) * heads * (tokens // QUERIES)
@@ -133,7 +133,7 @@ def backward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gradients of qkv and bias."""
     windows, tokens, _, heads, channels = qkv.shape
-    assert tokens % TOKENS_MULTIPLE == channels % 4 == 0, qkv.shape
+    assert tokens % TOKENS_MULTIPLE == channels % BLOCK == 0, qkv.shape
     d_qkv = np.empty_like(qkv)
     d_biases = np.zeros((min(BIAS_GROUPS, windows), *bias.shape), np.float32)
     bias, sums = (bias * _LOG2_E).reshape(heads, -1), d_biases.reshape(-1, heads, tokens**2)

@@ -35,7 +35,6 @@ class Step(Lanes):
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
         super().__init__(LANES, context, builder, signature, arguments)
-        self._builder = builder
 
     def scores(
         self, keys: Any, at: Any, stride: Any, channels: Any, bias: Any, bias_at: Any, tile: Any
@@ -49,7 +48,7 @@ class Step(Lanes):
         with cgutils.for_range(self._builder, channels) as loop:
             queries = self._row(tile, self._tile_row(self._builder.add(loop.index, number(FIRST_QUERY))))
             for row, total in zip(rows, totals, strict=True):
-                key = self.splat(self._builder.load(self._builder.gep(row, [loop.index])))
+                key = self.scalar(row, loop.index)
                 for half, query in zip(total, queries, strict=True):
                     self._builder.store(self.multiply_add(key, query, self._builder.load(half)), half)
         return [[self._builder.load(half) for half in total] for total in totals]
@@ -62,7 +61,7 @@ class Step(Lanes):
             place = self._tile_row(self._builder.add(loop.index, first))
             totals = self._row(tile, place)
             for row, share in zip(rows, shares, strict=True):
-                value = self.splat(self._builder.load(self._builder.gep(row, [loop.index])))
+                value = self.scalar(row, loop.index)
                 totals = [self.multiply_add(value, *pair) for pair in zip(share, totals, strict=True)]
             self._put_row(totals, tile, place)
 
@@ -120,6 +119,10 @@ class Step(Lanes):
             self._builder.gep(data, [self._builder.add(at, self._builder.mul(stride, number(k)))]) for k in range(KEYS)
         ]
 
+    def scalar(self, data: Any, at: Any) -> Any:
+        """One element, in all lanes."""
+        return self.splat(self._builder.load(self._builder.gep(data, [at])))
+
     def variable(self, value: Any) -> Any:
         place = cgutils.alloca_once(self._builder, value.type)
         self._builder.store(value, place)
@@ -140,7 +143,6 @@ class _Blocks(Lanes):
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
         super().__init__(LANES, context, builder, signature, arguments)
-        self._builder = builder
 
     def load_rows(self, data: Any, at: Any, stride: Any) -> list[Any]:
         joined = []

@@ -31,8 +31,10 @@ class _BackwardStep(Step):
         with cgutils.for_range(self._builder, channels) as loop:
             keys = self.load(tile, self._builder.mul(loop.index, number(LANES)))
             for row, total in zip(rows, totals, strict=True):
-                self._builder.store(self.multiply_add(self._scalar(row, loop.index), keys, self._get(total)), total)
-        return [self._get(total) for total in totals]
+                self._builder.store(
+                    self.multiply_add(self.scalar(row, loop.index), keys, self._builder.load(total)), total
+                )
+        return [self._builder.load(total) for total in totals]
 
     def add_outer(self, rows: list[Any], factors: list[Any], tile: Any, channels: Any) -> None:
         """tile[c] += sum of rows[c] factors"""
@@ -40,18 +42,12 @@ class _BackwardStep(Step):
             place = self._builder.mul(loop.index, number(LANES))
             total = self.load(tile, place)
             for row, factor in zip(rows, factors, strict=True):
-                total = self.multiply_add(self._scalar(row, loop.index), factor, total)
+                total = self.multiply_add(self.scalar(row, loop.index), factor, total)
             self.store(total, tile, place)
 
     def scalars(self, data: Any, at: Any) -> list[Any]:
         """The QUERY_STEP scalars from ``at`` on, each in all lanes."""
-        return [self._scalar(data, self._builder.add(at, number(n))) for n in range(QUERY_STEP)]
-
-    def _scalar(self, data: Any, at: Any) -> Any:
-        return self.splat(self._get(self._builder.gep(data, [at])))
-
-    def _get(self, place: Any) -> Any:
-        return self._builder.load(place)
+        return [self.scalar(data, self._builder.add(at, number(n))) for n in range(QUERY_STEP)]
 
 
 @intrinsic
@@ -108,10 +104,7 @@ def add_query_gradient(typing_context, d_scores, keys, key, width, d_queries, qu
             totals = [step.load(d_queries, place) for place in places]
             for lane in range(LANES):
                 row = step.load(keys, builder.add(builder.add(first_key, column), builder.mul(width, number(lane))))
-                factors = [
-                    step.splat(builder.load(builder.gep(d_scores, [number(n * LANES + lane)])))
-                    for n in range(QUERY_STEP)
-                ]
+                factors = [step.scalar(d_scores, number(n * LANES + lane)) for n in range(QUERY_STEP)]
                 totals = [step.multiply_add(f, row, t) for f, t in zip(factors, totals, strict=True)]
             for total, place in zip(totals, places, strict=True):
                 step.store(total, d_queries, place)

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from roomseg.models.attention import window_attention
+from roomseg.models.cpu_attention import TOKENS_MULTIPLE
 
 WINDOW = 7
 SHIFT = WINDOW // 2
 BIAS_SPAN = 2 * WINDOW - 1  # values of a coordinate difference inside a window
-PLACES = 32  # windows are filled up to a multiple of it, as the CPU kernel asks
+PLACES = TOKENS_MULTIPLE  # windows are filled up to a multiple of it, as the CPU kernel asks
 NOBODY = -1e4  # the bias of places that fill a window up
 
 Sizes = tuple[int, int, int]
