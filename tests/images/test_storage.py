@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.skipif(bool(container.missing()), reason=f"not here: {', '.join(container.missing())}"),
 ]
 MAKE_BASE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 from tests.images.container import make_base
 from tests.images.storage import open_storage
 with open_storage() as storage:
