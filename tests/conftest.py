@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from roomseg.processes import share_cores
 
@@ -33,9 +35,16 @@ _PORTS = (
 )
 
 
+# Below the ports that systems give to clients, so that no connection takes one before its server is there.
+_SERVER_PORTS = iter(random.SystemRandom().sample(range(12_000, 32_000), 20_000))
+
+
 def pytest_configure() -> None:
     """As commands do: before numpy, numba and torch are loaded."""
     share_cores()
+    # The same examples each time, however slow the machine is; --hypothesis-profile=default draws others.
+    settings.register_profile("roomseg", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("roomseg")
 
 
 @pytest.fixture(scope="session")
@@ -69,13 +78,17 @@ def s3_store(s3_server: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """None is given twice, also while the server that it is for has not taken it yet."""
+    return [next(port for port in _SERVER_PORTS if _is_free(port)) for _ in range(count)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _command(folder: Path, ports: dict[str, int]) -> list[str]:
@@ -94,7 +107,7 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
     return [str(weed), "mini", *(f"-{name}={value}" for name, value in options.items())]
 
 
-def _wait(server: subprocess.Popen[bytes], log: Path, patience_s: float = 40.0) -> None:
+def _wait(server: subprocess.Popen[bytes], log: Path, patience_s: float = 180.0) -> None:
     """Until the bucket takes an object."""
     import boto3
     from botocore.config import Config

@@ -20,7 +20,7 @@ NO_CLUSTER = {"ROOMSEG_CLUSTER": os.devnull, "KUBECONFIG": "", "KFP_HOST": "", "
 def run_pipeline(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Without the cluster file and the kubeconfig of whoever runs the tests."""
     command = [sys.executable, str(ROOT / "pipeline.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=os.environ | NO_CLUSTER)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | NO_CLUSTER)
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -49,6 +49,6 @@ def test_the_commands_of_the_tutorial_run(folder: Path) -> None:
         ) - {"room.npz"}
     (script,) = re.findall(r"```python\n(.*?)```", text, re.S)
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=300, check=True
     )
     assert re.fullmatch(r"\d+ of \d+ points are floor\n", done.stdout)

@@ -21,7 +21,7 @@ def weights_of_a_process(**environment: str) -> dict[str, list[str]]:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=800,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)

@@ -104,7 +104,7 @@ np.save(sys.argv[2], np.load(io.BytesIO(answer["labels"][0]))["label"])
 """
     out = store / "labels.npy"
     uri = f"sqlite:///{store / 'mlflow.db'}"
-    done = subprocess.run([sys.executable, "-c", code, uri, str(out)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, uri, str(out)], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     labels = np.load(out)
     assert (labels.shape, labels.dtype) == ((20, 24, 16), np.uint8)
@@ -113,7 +113,7 @@ np.save(sys.argv[2], np.load(io.BytesIO(answer["labels"][0]))["label"])
 def test_again_runs_nothing_again(finished):
     store, _ = finished
     before, runs = manifests(store), stage_runs(store)
-    done = subprocess.run(command(store), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command(store), cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert len(re.findall(r"already complete", done.stdout)) == len(STAGES)
     assert manifests(store) == before
@@ -160,7 +160,7 @@ def test_a_furniture_archive_cut_short_is_one_clear_line(tmp_path):
         env=os.environ | {"ROOMSEG_FURNITURE_DIR": str(libraries)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
     )
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()

@@ -32,7 +32,7 @@ def render(store: str, folder: Path, tracking: str, **environment: str) -> subpr
         [*command, "--tracking-uri", tracking],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         env={**os.environ, **environment, "ROOMSEG_CACHE_DIR": str(folder / "cache")},
     )
 

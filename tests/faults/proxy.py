@@ -28,6 +28,7 @@ class FaultyProxy(ThreadingHTTPServer):
     """``share`` of the requests meet a fault, until ``limit`` were made; the kind is drawn too, from the seed."""
 
     daemon_threads = True
+    request_queue_size = 128  # of 5, a busy machine lets connections wait beyond the client's time
 
     def __init__(self, server: str, seed: int, share: float, limit: int, slow_s: float = 0.2) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

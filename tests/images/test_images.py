@@ -22,7 +22,7 @@ from tests.servers import MlflowServer
 
 pytestmark = [
     pytest.mark.images,
-    pytest.mark.timeout(1500),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(bool(container.missing()), reason=f"not here: {', '.join(container.missing())}"),
 ]
 CACHES = {"ROOMSEG_CACHE_DIR": "/scratch", "NUMBA_CACHE_DIR": "/scratch/numba", "TMPDIR": "/scratch"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,12 @@ import pytest
 
 from roomseg.report.page import write_report
 from tests.report.synthetic import synthetic_content
-from tests.report.viewer.browser import Browser, find_browser
+from tests.report.viewer.browser import PATIENCE_S, Browser, find_browser
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium: apt-get install chromium")
 PHONE, DESKTOP = (390, 844), (1280, 900)
-COLOURS, PATIENCE_S = 50, 30.0
+COLOURS = 50
 FRAME = """<!doctype html><html data-drawn="1"><body style="margin:0"><iframe id="frame" {sandbox}
 style="border:0;width:100vw;height:100vh;display:block" onload="document.body.dataset.loaded=1"
 src="report.html"></iframe></body></html>"""
@@ -38,11 +38,14 @@ def browser() -> Iterator[Browser]:
 
 def show(browser: Browser, page: Path, size: tuple[int, int]) -> np.ndarray:  # (H, W, 3) uint8
     browser.open(page.as_uri(), *size)
-    browser.wait_for("document.body.dataset.loaded === '1'")
-    end = time.monotonic() + PATIENCE_S
-    while len(np.unique((picture := browser.picture()).reshape(-1, 3), axis=0)) < COLOURS:  # a frame paints later
-        assert time.monotonic() < end, "the frame stays blank"
-    return picture
+    browser.wait_for("document.body?.dataset.loaded === '1'")
+    wait_until(lambda: is_painted(browser.picture()), PATIENCE_S)  # a frame paints later
+    wait_until(lambda: np.array_equal(browser.picture(), browser.picture()), PATIENCE_S)  # and its pictures later still
+    return browser.picture()
+
+
+def is_painted(picture: np.ndarray) -> bool:
+    return len(np.unique(picture.reshape(-1, 3), axis=0)) >= COLOURS
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])

@@ -30,7 +30,9 @@ def entries(n: int) -> list[FileEntry]:
     prefix=st.text("ab/", max_size=3),
     largest=st.integers(2, 5),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_a_tree_of_parts_holds_what_a_list_does(
     tmp_path: Path, names: set[str], others: list[str], prefix: str, largest: int
 ) -> None:

@@ -17,6 +17,7 @@ from roomseg.errors import UserError
 from roomseg.runtime.lease import Lease, leased, take
 from roomseg.runtime.storage import Store
 from tests.runtime.conftest import RunPython
+from tests.waiting import wait_until
 
 KEY = "artifacts/render/f/lease.json"
 
@@ -39,9 +40,13 @@ def test_one_holder_at_a_time(store: Store) -> None:
 def test_the_loser_waits_and_then_has_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roomseg.runtime.lease._POLL_S", 0.05)
     first, said = taken(store), []
-    timer = threading.Timer(0.5, first.release)
-    timer.start()
-    with leased(store, KEY, lambda: False, said.append) as lease:
+    timer = threading.Timer(0.2, first.release)
+
+    def say(text: str) -> None:
+        said.append(text)
+        timer.start()
+
+    with leased(store, KEY, lambda: False, say) as lease:
         assert lease is not None
         timer.join()  # released before, not by us
     assert len(said) == 1
@@ -56,17 +61,19 @@ def test_the_loser_goes_when_the_work_is_done(store: Store, monkeypatch: pytest.
     first.release()
 
 
-def foreign(store: Store, ttl_s: float, **more: object) -> None:
+def foreign(ttl_s: float) -> bytes:
     """A lease of another machine."""
-    record = {"token": "t", "ttl_s": ttl_s, "beat": 3, "where": "process 9 on far", "process": "other 9:9"} | more
-    store.put_bytes(KEY, json.dumps(record).encode())
+    record = {"token": "t", "ttl_s": ttl_s, "beat": 3, "where": "process 9 on far", "process": "other 9:9"}
+    return json.dumps(record).encode()
 
 
 def test_a_lease_that_is_not_renewed_runs_out(store: Store) -> None:
-    foreign(store, ttl_s=1.0)
-    assert take(store, KEY)[0] is None
-    time.sleep(2.1)  # S3 counts in whole seconds
-    taken(store).release()
+    written = time.monotonic()
+    store.put_bytes(KEY, foreign(ttl_s=1.0))
+    lease = wait_until(lambda: take(store, KEY)[0])
+    assert time.monotonic() - written > 0.9  # a second by the store's clock, whose ticks may be coarse
+    assert lease is not None
+    lease.release()
 
 
 def test_a_damaged_lease_runs_out_too(store: Store) -> None:
@@ -76,13 +83,12 @@ def test_a_damaged_lease_runs_out_too(store: Store) -> None:
 
 def test_a_lease_is_renewed_and_a_lost_one_is_noticed(store: Store) -> None:
     lease = taken(store, ttl_s=0.4)
-    time.sleep(1.0)
-    assert json.loads(store.get_bytes(KEY))["beat"] >= 1
+    wait_until(lambda: json.loads(store.get_bytes(KEY))["beat"] >= 1)
     lease.check()
-    foreign(store, ttl_s=60)
-    time.sleep(0.6)
+    # On condition, as every taker writes: a renewal at the same moment would undo a plain write.
+    wait_until(lambda: store.replace(KEY, foreign(ttl_s=60), store.get_versioned(KEY)[1]))
     with pytest.raises(UserError, match=r"process 9 on far has taken over this work, because .* heard nothing"):
-        lease.check()
+        wait_until(lease.check)
     lease.release()
     assert json.loads(store.get_bytes(KEY))["where"] == "process 9 on far"  # not ours to give back
 
@@ -153,7 +159,7 @@ def race(store: Store, folder: Path, how: str, rounds: int) -> list[list[list[st
         racer.stdin.write("go\n")
         racer.stdin.flush()
     for racer in racers:
-        out, errors = racer.communicate(timeout=120)
+        out, errors = racer.communicate(timeout=300)
         assert racer.returncode == 0, errors
         said.append([line.split() for line in out.splitlines()])
     return said

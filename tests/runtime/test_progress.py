@@ -109,18 +109,18 @@ def test_the_named_terminal_gets_the_bars(monkeypatch: pytest.MonkeyPatch, capfd
     master, slave = os.openpty()
     monkeypatch.setenv("ROOMSEG_PROGRESS_TTY", os.ttyname(slave))
     assert list(open_progress().track([1, 2], "render: rooms", 2)) == [1, 2]
-    assert "render: rooms" in _read_until(master, "rooms")
+    assert b"render: rooms" in _read_until(master, b"rooms")
     assert capfd.readouterr() == ("", "")
     os.close(slave)
     os.close(master)
 
 
-def _read_until(master: int, end: str) -> str:
+def _read_until(master: int, end: bytes) -> bytes:
     """What a terminal was sent, up to the read that holds ``end``: one read may give the first few bytes only."""
-    text = ""
-    while end not in text and select.select([master], [], [], 10)[0]:
-        text += os.read(master, 100_000).decode()
-    return text
+    sent = b""
+    while end not in sent and select.select([master], [], [], 60)[0]:
+        sent += os.read(master, 100_000)  # which may end within a sign of several bytes
+    return sent
 
 
 @pytest.mark.parametrize("name", ["no-such-terminal", "a-file"])

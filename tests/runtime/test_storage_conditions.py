@@ -144,6 +144,16 @@ def test_expired_credentials_are_read_anew(scripted: Scripted, tmp_path: Path) -
     assert scripted.keys == ["old", "old", "new"]
 
 
+def test_credentials_that_expire_late_in_an_outage_are_read_anew_too(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roomseg.runtime.s3._RENEWAL_S", 0.05)  # our first pause is longer
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    store = open_store("s3://b/x")
+    scripted.answers = [*[(503, error("SlowDown"))] * 4, (400, error("ExpiredToken")), (200, b"back")]
+    assert store.get_bytes("k") == b"back"
+
+
 def test_credentials_that_stay_expired(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roomseg.runtime.s3._RENEWAL_S", 0.3)
     scripted.answers = [(400, error("ExpiredToken"))]

@@ -159,7 +159,7 @@ if __name__ == "__main__":
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
     process.kill()
-    process.communicate(timeout=60)  # ends with the last process that holds the pipe
+    process.communicate(timeout=300)  # ends with the last process that holds the pipe
 
 
 def test_too_many_lost_rooms_fail_the_stage(script: Path, tmp_path: Path) -> None:

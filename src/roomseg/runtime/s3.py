@@ -174,13 +174,14 @@ class S3Store:
     def _try(self, action: str, key: str, call: Callable[[], _T]) -> _T:
         """Do it, again if need be; raises ``UserError`` when patience ends or trying again cannot help."""
         where = f"{self.url}/{key}".rstrip("/")
-        start, pause_s = time.monotonic(), 0.2
+        pause_s, since = 0.2, {PATIENCE_S: time.monotonic()}  # credentials may expire late in an outage
         while True:
             try:
                 result = call()
             except _failures() as error:  # type: ignore[misc]  # a call gives the classes: boto3 is imported late
                 patience_s, told = self._judge(error, action, where)
-                if time.monotonic() - start + pause_s > patience_s:
+                now = time.monotonic()
+                if now - since.setdefault(patience_s, now) + pause_s > patience_s:
                     raise told from error
             else:
                 self._answered = True

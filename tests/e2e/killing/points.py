@@ -110,7 +110,7 @@ def again_until_it_ends(command: Sequence[str], points: Mapping[str, KillPoint],
     assert {path.name for path in marks.iterdir()} == set(points)
 
 
-def wait_for_the_others(marks: Path, patience_s: float = 60.0) -> None:
+def wait_for_the_others(marks: Path, patience_s: float = 300.0) -> None:
     """Until all that a killed process had started has ended too."""
     end = time.monotonic() + patience_s
     while left := [each.parent.name for each in Path("/proc").glob("[0-9]*/environ") if str(marks) in _text(each)]:

@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +16,11 @@ import numpy as np
 import websocket
 from PIL import Image
 
+from tests.waiting import wait_until
+
+PATIENCE_S = 180.0
+# A promise that a frame was shown with what is there now: what is drawn comes with the next one.
+NEXT_FRAME = "new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(() => shown(true))))"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless=new",
@@ -47,20 +51,30 @@ class Browser:
         self._calls = 0
 
     def __enter__(self) -> Self:
-        port_file = Path(self._folder.name) / "DevToolsActivePort"
-        _wait(lambda: port_file.is_file() and len(port_file.read_text().split()) == 2)
-        port, path = port_file.read_text().split()
-        self._socket = websocket.create_connection(f"ws://127.0.0.1:{port}{path}", timeout=60)
-        target = self._send("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self._session = self._send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
+        try:
+            self._connect()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+        self._end()
+
+    def _connect(self) -> None:
+        port_file = Path(self._folder.name) / "DevToolsActivePort"
+        wait_until(lambda: port_file.is_file() and len(port_file.read_text().split()) == 2, PATIENCE_S)
+        port, path = port_file.read_text().split()
+        self._socket = websocket.create_connection(f"ws://127.0.0.1:{port}{path}", timeout=PATIENCE_S)
+        target = self._send("Target.createTarget", {"url": "about:blank"})["targetId"]
+        self._session = self._send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()
@@ -75,7 +89,7 @@ class Browser:
         self.wait_for("document.documentElement?.dataset.drawn !== undefined")
 
     def wait_for(self, condition: str) -> None:
-        _wait(lambda: self.value(condition) is True)
+        wait_until(lambda: self.value(condition) is True, PATIENCE_S)
 
     def value(self, expression: str) -> Any:
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -83,6 +97,7 @@ class Browser:
         return result["result"].get("value")
 
     def picture(self, path: Path | None = None) -> np.ndarray:  # (H, W, 3) uint8
+        self.value(NEXT_FRAME)
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         if path is not None:
             path.write_bytes(data)
@@ -107,10 +122,3 @@ class Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
             self.events.append(answer)
-
-
-def _wait(done: Any, patience_s: float = 60.0) -> None:
-    end = time.monotonic() + patience_s
-    while not done():
-        assert time.monotonic() < end, "the browser did not get there in time"
-        time.sleep(0.05)

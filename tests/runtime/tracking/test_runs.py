@@ -29,16 +29,14 @@ def opened(uri: str, run_id: str = "run-1", stage: str = "teacher", mark: str = 
 
 
 def all_runs(client: Any) -> list[Any]:
-    return client.search_runs(
-        [client.get_experiment_by_name("roomseg").experiment_id], order_by=["attributes.start_time ASC"]
-    )
+    return client.search_runs([client.get_experiment_by_name("roomseg").experiment_id])
 
 
 def test_one_parent_and_one_nested_run(mlflow_uri: str, client: Any) -> None:
     with opened(mlflow_uri, lr=0.1, sizes=[1, 2], start="random", nested={"deep": {"x": None}}) as run:
         assert {found.info.status for found in all_runs(client)} == {"RUNNING"}
         run.conclude({"miou": 0.25}, {"roomseg.manifest": "there"})
-    parent, nested = all_runs(client)
+    parent, nested = sorted(all_runs(client), key=lambda run: "mlflow.parentRunId" in run.data.tags)
     assert parent.data.tags["roomseg.run_id"] == "run-1"
     assert nested.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert (parent.info.run_name, nested.info.run_name) == ("run-1", "teacher")
@@ -160,7 +158,7 @@ def test_metrics_are_sent_while_the_stage_runs(mlflow_uri: str, monkeypatch: pyt
         send = run.client.log_batch
         run.client.log_batch = lambda *a, **k: (send(*a, **k), sent.set())
         run.log(1, {"loss": 1.0})
-        assert sent.wait(20)
+        assert sent.wait(120)
 
 
 def test_two_stages_that_start_together_share_the_parent_and_are_quiet(tmp_path: Path) -> None:
@@ -182,7 +180,7 @@ def test_two_stages_that_start_together_share_the_parent_and_are_quiet(tmp_path:
         )
         for stage in ("teacher", "pretrain")
     ]
-    assert [stage.communicate(timeout=120)[0] for stage in stages] == ["", ""]
+    assert [stage.communicate(timeout=500)[0] for stage in stages] == ["", ""]
     assert [stage.returncode for stage in stages] == [0, 0]
     runs = all_runs(connect(uri))
     assert sorted(run.info.run_name for run in runs) == ["pretrain", "run-1", "teacher"]

@@ -38,6 +38,7 @@ from tests.data.rooms import small_room
 from tests.runtime.tracking.test_registry import model_dir
 from tests.servers import wait_for_answer
 
+PATIENT = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "300"}  # 60 s, within which the first request compiles
 SERVING_PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 
 
@@ -153,7 +154,7 @@ def server(packed_model: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
             stdout=log,
             stderr=log,
             cwd=folder,
-            env={**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": database},
+            env={**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": database, **PATIENT},
             start_new_session=True,
         )
     try:
@@ -209,7 +210,7 @@ def test_the_client_of_the_page_on_serving_runs(server: str, tmp_path: Path) -> 
     (script,) = re.findall(r"```python\n(.*?)```", SERVING_PAGE.read_text(), re.S)
     assert "http://127.0.0.1:5001/" in script
     script = script.replace("http://127.0.0.1:5001/", f"{server}/")
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "(96, 80, 64) uint8\n"), done.stderr
 
 

@@ -184,7 +184,9 @@ def test_pictures_of_another_size_or_kind(tmp_path: Path, rig: Rig, frames: list
         read_header(tmp_path / "gone.sens")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     changes=st.lists(st.tuples(st.integers(0, FRAMES + 96), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4),
     cut=st.none() | st.integers(0, FRAMES + 3000),

@@ -92,7 +92,7 @@ class RgbdSource:
         found: list[Path] = []
         for _ in range(DEEPEST + 1):
             found += [folder for folder in level if layout_of(folder) is not None]
-            level = [sub for folder in level if folder not in found for sub in folder.iterdir() if sub.is_dir()]
+            level = sorted(sub for folder in level if folder not in found for sub in folder.iterdir() if sub.is_dir())
         if not found:
             names = ", ".join(layout.name for layout in LAYOUTS)
             raise UserError(
