@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from roomseg.errors import UserError
 from roomseg.models import upsampled
-from roomseg.models.memory import free_bytes
+from roomseg.models.memory import planned_bytes
 from roomseg.models.swin import Swin3D
 from roomseg.models.windows import MULTIPLE, blended_coarse, window_sizes
 
@@ -25,7 +25,6 @@ CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
 EMPTY = (-3.0, -1.0, -1.0, -1.0)  # the input's value where nothing is (data.rooms has the same, for numpy)
 VOXEL_BYTES_PER_CHANNEL = 1.3  # peak of a forward pass, a voxel and channel of the first stage (measured: 0.8 to 1.1)
 TRAINED_VOXEL_BYTES = 3.0  # of a step, a voxel and unit of ``Variant.activations`` (measured: 1.4 are kept)
-MEMORY_SHARE = 0.5  # of what is free
 
 
 class Variant(NamedTuple):
@@ -70,7 +69,7 @@ class Student(nn.Module):
         return upsampled.upsampled_logits(self.coarse(pad_with_empty(x)), x, self.pixel_head)
 
     def predict(self, x: Tensor, max_voxels: int | None = None, average: bool = False) -> Tensor:
-        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, or as memory allows.
+        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, else as ``memory.py`` plans.
 
         (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8; ``average`` as in ``symmetric_coarse``.
         """
@@ -93,11 +92,11 @@ class Student(nn.Module):
         return torch.stack(seen).mean(0)
 
     def room_coarse(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, K, cells of the padded room)
-        """``coarse`` of a room of any size, from overlapping windows where it is too large for the memory there is."""
+        """``coarse`` of a room of any size, from overlapping windows where it is too large for the machine."""
         padded = pad_with_empty(x)
         if max_voxels is None:
             a_voxel = VOXEL_BYTES_PER_CHANNEL * self.encoder.patch_embed.patch_embed.proj.out_channels
-            max_voxels = int(MEMORY_SHARE * free_bytes(x.device) / (a_voxel * len(x)))
+            max_voxels = int(planned_bytes(x.device) / (a_voxel * len(x)))
         sizes = (padded.shape[2], padded.shape[3], padded.shape[4])
         window = window_sizes(sizes, max_voxels)
         return self.coarse(padded) if window == sizes else blended_coarse(self.coarse, padded, window)
@@ -105,12 +104,13 @@ class Student(nn.Module):
     def room_features(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (1, 2 D, cells of the padded room)
         """``features`` of a room of any size, to be trained through.
 
-        A room of more than ``max_voxels``, or of more than the free memory takes, goes in overlapping windows, blended
-        as in ``room_coarse``; each is computed again in the backward pass, so one window's activations are held.
+        A room of more than ``max_voxels``, or of more than half the machine's memory takes, goes in overlapping
+        windows, blended as in ``room_coarse``; each is computed again in the backward pass, so one window's activations
+        are held.
         """
         padded = pad_with_empty(x)
         if max_voxels is None:
-            max_voxels = int(MEMORY_SHARE * free_bytes(x.device) / (TRAINED_VOXEL_BYTES * self.variant.activations))
+            max_voxels = int(planned_bytes(x.device) / (TRAINED_VOXEL_BYTES * self.variant.activations))
         sizes = (padded.shape[2], padded.shape[3], padded.shape[4])
         window = window_sizes(sizes, max_voxels)
         if window == sizes:

@@ -64,7 +64,7 @@ class UNet3D(nn.Module):
 
         A voxel's logits depend on 47 voxels to each side; tiles overlap by three eighths of their side, so that even
         half-way between two of them 24 are seen. The group norms see a tile instead of the room then, as in training
-        on blocks. The limit does not follow the free memory, because a score would follow it too.
+        on blocks. The limit does not follow the memory, because a score would follow it too.
         """
         sizes = list(x.shape[2:])
         if math.prod(sizes) > tile**3:
