@@ -26,6 +26,11 @@ def planned_bytes(device: torch.device) -> int:
     return int(SHARE * (_given_bytes() or _whole_gib(device)))
 
 
+def how_to_plan_with_less(device: torch.device) -> str:
+    """What to do where rooms in windows were too much."""
+    return f"set {MEMORY_GB} below {planned_bytes(device) / SHARE / 1e9:.3g}, so that rooms go in smaller windows"
+
+
 def _whole_gib(device: torch.device) -> int:
     on_gpu = device.type == "cuda"
     total = torch.cuda.get_device_properties(device).total_memory if on_gpu else given_memory()
