@@ -16,9 +16,8 @@ from roomseg.data.panoramas import IGNORED, Augmentation, augment_panorama
 from roomseg.data.rooms import Panorama
 from roomseg.errors import UserError, told_when_memory_runs_out
 from roomseg.metrics import ConfusionMatrix, all_scores
-from roomseg.models.teacher import DecoderName, Teacher, build_teacher
+from roomseg.models.teacher import DecoderName, Teacher, build_teacher, load_teacher_weights
 from roomseg.models.vit import Normalization
-from roomseg.models.weights import load_weights
 from roomseg.ports import ArtifactReader, StageContext
 from roomseg.stages.bad_batches import batch_keeper
 from roomseg.stages.outputs import add_json, read_json
@@ -158,7 +157,7 @@ def load_teacher(artifact: ArtifactReader) -> Teacher:
     card = read_teacher_card(artifact)
     size = (card.height, 2 * card.height)
     model = build_teacher(card.backbone, len(card.classes), card.decoder, size, card.patch)
-    load_weights(model, load_file(artifact.path("teacher.safetensors")))
+    load_teacher_weights(model, load_file(artifact.path("teacher.safetensors")))
     model.normalization = card.normalization
     return model.eval()
 
