@@ -25,6 +25,7 @@ from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
 from roomseg.errors import UsageError, UserError
 from roomseg.estimate import describe as describe_plan
+from roomseg.models.backbones import check_backbone
 from roomseg.profiles import profile as profile_of
 from submission.client import Kfp
 from submission.plan import describe_submission
@@ -258,6 +259,7 @@ def main(
     if sum([local, compile_ is not None, submit_, plan]) != 1:
         raise UsageError("give one of --local, --compile FILE, --submit and --plan (see --help)")
     config = override(profile_of(profile), settings or [])
+    check_backbone(config.teacher.backbone)
     if local:
         return run_local(config, store, tracking_uri, verbose)
     if plan:

@@ -1,22 +1,24 @@
 """The student on a GPU: is it right, how fast, and how near to what the card can do?
 
-python benchmarks/gpu.py [--quick] [--json FILE] [--device cuda|cpu] [--size 128] [--batch 8] [--variants T,B,M,L]
+python benchmarks/gpu.py [--quick] [--json FILE] [--device cuda|cpu] [--size VOXELS] [--batch 8] [--variants T,B,M,L]
 
 First, loss and gradients are held against float64 on the CPU, on a small block. Then, for each variant in float32 and
 bfloat16, eager and compiled: prediction of all labels, a training step (cross entropy, backward, Adam) and a
 distillation step (one room, cross entropy and the collapsed loss at as many voxels as a panorama hits), with the peak
 of memory. The peer is the plain student (``plain_student.py``) in the same precision. The shares are of what the same
 run measures for a large matrix product and a large copy; they count the operations of products and convolutions alone,
-and as bytes only what must be moved (volume in, labels out), so both are lower bounds. On a CPU the script runs at a
-small size to be tested; its figures mean nothing there.
+and as bytes only what must be moved (volume in, labels out), so both are lower bounds. Blocks have 128 voxels a side,
+on a CPU 64: there the script runs to be tested, and its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +68,20 @@ class Card:
         if self.device.type == "cpu":
             return f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}: a test, no measurement"
         name = torch.cuda.get_device_name()
-        return f"{name}, torch {torch.__version__}, CUDA {torch.version.cuda}, {time.strftime('%Y-%m-%d')}"
+        built = f"torch {torch.__version__} for CUDA {torch.version.cuda}"
+        return f"{name}, driver {driver_version()}, {built}, {time.strftime('%Y-%m-%d')}"
+
+
+def driver_version(proc: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """Of NVIDIA's kernel module, as nvidia-smi tells it, or the module itself where a container has no nvidia-smi."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        if told.strip():
+            return told.split()[0]
+    text = proc.read_text() if proc.is_file() else ""
+    found = re.search(r"Kernel Module .*?\b(\d+\.\d+(\.\d+)?)", text)
+    return found[1] if found else "unknown"
 
 
 def bandwidth(card: Card, megabytes: int, repeats: int) -> float:  # bytes a second, read and written
@@ -208,16 +223,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="T alone, eager, batch 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--size", type=int, default=128, help="voxels along a side")
+    parser.add_argument("--size", type=int, help="voxels along a side; default: 128, on a CPU 64")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--variants", default="T,B,M,L")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="eager mode alone")
     options = parser.parse_args(arguments)
+    options.size = options.size or (128 if options.device == "cuda" else 64)
     if options.quick:
         options.variants, options.batch, options.compile, options.repeats = "T", 1, False, 3
     if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU here; --device cpu --size 64 tries the script")
+        parser.error("there is no GPU here; --device cpu tries the script")
     return options
 
 

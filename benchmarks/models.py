@@ -41,8 +41,9 @@ from table import Row, interleaved_medians, median_s, print_table, seconds, writ
 from torch import Tensor
 from torch.nn import functional as F
 
-from roomseg.models.student import EMPTY, VARIANTS, Student, build_student
+from roomseg.models.student import VARIANTS, Student, build_student
 from roomseg.models.unet3d import build_unet3d
+from roomseg.models.volumes import EMPTY
 from roomseg.models.windows import MULTIPLE
 
 THREADS = 2

@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from roomseg.errors import UserError, one_line
+from roomseg.errors import UserError, one_line, out_of_memory, told_when_memory_runs_out
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,29 @@ def test_a_long_text_keeps_its_start_and_its_end() -> None:
     assert len(line) < 2000
     assert line.startswith("what it is about")
     assert line.endswith("what to do")
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (MemoryError(), "CPU"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate"), "CPU"),
+        (RuntimeError("std::bad_alloc"), "CPU"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "GPU"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "GPU"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "GPU"),
+    ],
+)
+def test_memory_that_runs_out_is_told_with_the_remedy(error: Exception, where: str) -> None:
+    with (
+        pytest.raises(UserError, match=f"out of {where} memory; take a machine with more"),
+        told_when_memory_runs_out(out_of_memory),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), KeyError("memory"), UserError("in one line")])
+def test_other_errors_stay_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, told_when_memory_runs_out(out_of_memory):
+        raise error
+    assert caught.value is error

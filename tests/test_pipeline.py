@@ -111,6 +111,11 @@ def test_compile_writes_the_package(tmp_path):
         (["--local", "--profile", "nope"], 2, "unknown profile 'nope'; there are demo and paper"),
         (["--local", "--set", "teacher.epoch=3"], 2, "did you mean 'epochs'?"),
         (
+            ["--local", "--set", "teacher.backbone=vit_small_patch14_dinov"],
+            2,
+            "of timm, such as vit_small_patch14_dinov2",
+        ),
+        (
             ["--compile", "x.yaml", "--set", 'evaluate.ablations=["no_skip"]', "--set", "pretrain.skip=false"],
             2,
             "evaluate.ablations has no_skip, which is what pretrain trains already",

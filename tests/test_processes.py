@@ -1,12 +1,13 @@
-"""How many threads a process has: as the environment says, else the cores that its machine and container give it."""
+"""What a process may take: threads as the environment says, else the cores of its machine and container; memory."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from roomseg.processes import given_cores
+from roomseg.processes import given_cores, given_memory
 
 NAMES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_DYNAMIC", "MKL_CBWR", "OMP_WAIT_POLICY")
 SHOW = "import numba, torch; print(torch.get_num_threads(), numba.get_num_threads())"
@@ -75,3 +76,25 @@ def test_a_containers_limit_of_cpu_time_counts(files, cores, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert given_cores(tmp_path) == (cores or len(os.sched_getaffinity(0)))
+
+
+MACHINE_BYTES = 1024 * int(Path("/proc/meminfo").read_text().split()[1])  # its first line is MemTotal
+
+
+@pytest.mark.parametrize(
+    ("files", "given"),
+    [
+        ({}, MACHINE_BYTES),
+        ({"memory.max": "max\n"}, MACHINE_BYTES),
+        ({"memory.max": "1073741824\n", "memory.current": "1073000000\n"}, 2**30),
+        ({"memory.max": "99999999999999999\n"}, MACHINE_BYTES),
+        ({"memory.max": "damaged"}, MACHINE_BYTES),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, MACHINE_BYTES),
+        ({"memory/memory.limit_in_bytes": "1073741824\n", "memory/memory.usage_in_bytes": "1073000000\n"}, 2**30),
+    ],
+)
+def test_a_containers_limit_of_memory_counts_and_not_what_is_in_use(files, given, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert given_memory(tmp_path) == given

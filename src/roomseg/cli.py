@@ -19,7 +19,7 @@ from roomseg.commands.promote import promote, rollback
 from roomseg.commands.report import report
 from roomseg.commands.runs import runs, status
 from roomseg.config import override, parse_shard
-from roomseg.errors import UsageError, UserError
+from roomseg.errors import UsageError, UserError, out_of_memory, told_when_memory_runs_out
 from roomseg.processes import share_cores
 from roomseg.profiles import profile as profile_of
 
@@ -173,7 +173,8 @@ def run_command_line(command: Callable[..., Any]) -> None:
         application.command()(command)
     share_cores()
     try:
-        application()
+        with told_when_memory_runs_out(out_of_memory):
+            application()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

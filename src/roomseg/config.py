@@ -219,7 +219,7 @@ class DistillConfig(Section):
     void_weight: float = Field(1.0, gt=0, le=1)
     precision: Precision = "fp32"
     compile: bool = False  # torch.compile, for each size of volume anew: for rooms of few sizes
-    max_voxels: Positive | None = None  # larger rooms are trained on in windows; null: as the free memory allows
+    max_voxels: Positive | None = None  # larger rooms are trained on in windows; null: as the machine's memory allows
     on_bad_view: Literal["skip", "stop"] = "skip"  # what to do with panoramas that cannot be learnt from
     min_hit_rate: float = Field(0.5, ge=0, le=1)  # of a panorama's rays
     min_label_agreement: float = Field(0.5, ge=0, le=1)  # of its labels with those of the voxels that they see

@@ -1,8 +1,12 @@
 """The errors that a user may see: one line, what was got, what was expected, what to do."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _START, _END = 1200, 400  # letters that are kept of a longer text: what it is about, and what to do
+_CPU_IS_FULL = ("DefaultCPUAllocator", "std::bad_alloc")
+_GPU_IS_FULL = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")  # of CUDA's libraries, beside torch's allocator
 _LOGIN = re.compile(r"(?<=://)[^/\s@]*@")  # user name and password in a URL
 
 
@@ -25,3 +29,25 @@ class UsageError(UserError):
     """The command or the configuration is wrong; exits with 2."""
 
     exit_code = 2
+
+
+def out_of_memory(where: str) -> str:
+    """Where nothing better is known."""
+    return f"out of {where} memory; take a machine with more, in a cluster give the stage more `memory`"
+
+
+@contextmanager
+def told_when_memory_runs_out(message: Callable[[str], str]) -> Iterator[None]:
+    """Raises ``UserError`` with ``message("CPU")`` or ``message("GPU")`` where memory runs out, so that it is one line.
+
+    numpy, numba and Python have a type for it, and torch for its own allocator of GPU memory; else there is the text.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError) or any(words in text for words in _CPU_IS_FULL):
+            raise UserError(message("CPU")) from error
+        if type(error).__name__ == "OutOfMemoryError" or any(words in text for words in _GPU_IS_FULL):
+            raise UserError(message("GPU")) from error
+        raise

@@ -1,4 +1,4 @@
-"""Processes that one of ours starts, and the cores that they share."""
+"""Processes that one of ours starts, and the cores and the memory that they share."""
 
 from __future__ import annotations
 
@@ -48,6 +48,23 @@ def _limit(cgroup: Path) -> float:
     except (OSError, ValueError):
         return sys.maxsize
     return cores if cores > 0 else sys.maxsize
+
+
+def given_memory(cgroup: Path = _CGROUP) -> int:
+    """Bytes of memory that this process may take at most: its machine's, and its container's limit.
+
+    How much of them is free does not count: that changes from moment to moment.
+    """
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = (cgroup / name for name in ("memory.max", "memory/memory.limit_in_bytes"))  # cgroup v2, v1
+    return min(there, *map(_bytes, limits))
+
+
+def _bytes(limit: Path) -> int:
+    try:
+        return int(limit.read_text())
+    except (OSError, ValueError):  # "max" is no number; v1 has a very large one
+        return sys.maxsize
 
 
 def die_with_parent() -> None:

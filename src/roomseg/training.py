@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol, Self
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from roomseg.config import Precision
-from roomseg.errors import UserError
+from roomseg.errors import UserError, told_when_memory_runs_out
 from roomseg.ports import Checkpoints, Progress, Tracker
 from roomseg.prefetch import Prefetcher
 from roomseg.team import Team
@@ -109,7 +109,11 @@ def fit(
     pace, saved_at = _Pace(), time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())  # the caller's generators stay as they are
-        stack.enter_context(_told_when_memory_runs_out(title, config.sizes, run))
+        stack.enter_context(
+            told_when_memory_runs_out(
+                lambda where: f"{title}: out of {where} memory at step {run.step}; lower {config.sizes}"
+            )
+        )
         bar = stack.enter_context(progress.bar(title, config.steps, done=run.step, unit="step"))
         batches = stack.enter_context(Prefetcher(task.batch, _numbers(run.step, config, team)))
         step = _Step(task, optimizer, batches, config, team)
@@ -315,19 +319,6 @@ def _report_bad(
 def _bad_name(number: int) -> str:
     """The file of a batch with a loss or gradient that is not finite."""
     return f"bad/batch-{number:08d}.pt"
-
-
-@contextmanager
-def _told_when_memory_runs_out(title: str, sizes: str, run: _Run) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        on_gpu = isinstance(error, torch.OutOfMemoryError)
-        on_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)  # torch has no type for it
-        if not (on_gpu or on_cpu):
-            raise
-        where = "GPU" if on_gpu else "CPU"
-        raise UserError(f"{title}: out of {where} memory at step {run.step}; lower {sizes}") from error
 
 
 def _validate(task: Task, select: str, run: _Run) -> dict[str, float]:

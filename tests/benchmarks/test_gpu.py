@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +36,47 @@ def test_all_rows_of_a_variant(
     assert [row.name for row in rows] == expected
     assert all(math.isfinite(row.value) and row.value > 0 for row in rows)
     assert "a test, no measurement" in capsys.readouterr().out
+
+
+def test_blocks_are_small_on_a_cpu_and_as_large_as_asked(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: True)
+    for arguments, size in ((["cpu"], 64), (["cpu", "--quick"], 64), (["cpu", "--size", "128"], 128), (["cuda"], 128)):
+        assert gpu.parse(["--device", *arguments]).size == size
+
+
+@pytest.mark.heavy
+def test_quick_ends_within_a_minute_on_one_core(tmp_path: Path) -> None:
+    script, file = Path(__file__).parents[2] / "benchmarks/gpu.py", tmp_path / "rows.json"
+    command = [sys.executable, str(script), "--device", "cpu", "--quick", "--json", str(file)]
+    one = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    subprocess.run(command, env=os.environ | one, check=True, timeout=60)
+    assert len(json.loads(file.read_text())) == 13
+
+
+@pytest.mark.parametrize(
+    ("smi", "module", "version"),
+    [
+        ("echo 570.86.15; echo 570.86.15", "", "570.86.15"),
+        (
+            "exit 9",
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024",
+            "535.183.01",
+        ),
+        ("", "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build", "580.65.06"),
+        ("exit 9", "", "unknown"),
+        (None, "", "unknown"),
+    ],
+)
+def test_the_drivers_version(
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smi: str | None, module: str, version: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if smi is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    if module:
+        (tmp_path / "version").write_text(f"{module}\nGCC version: gcc version 12.3.0\n")
+    assert gpu.driver_version(tmp_path / "version") == version
 
 
 def test_a_wrong_gradient_is_told(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

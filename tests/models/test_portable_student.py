@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from roomseg.models.portable_student import portable_student
-from roomseg.models.student import EMPTY, build_student
+from roomseg.models.student import build_student
+from roomseg.models.volumes import EMPTY
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

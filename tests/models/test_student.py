@@ -11,8 +11,9 @@ from benchmarks.plain_student import plain_student
 from roomseg.data import rooms
 from roomseg.errors import UserError
 from roomseg.models import upsampled
-from roomseg.models.student import EMPTY, VARIANTS, build_student, pad_with_empty
+from roomseg.models.student import VARIANTS, build_student, pad_with_empty
 from roomseg.models.swin import window_order
+from roomseg.models.volumes import EMPTY
 from roomseg.models.weights import load_weights
 from tests.models.volumes import golden, randomise, room_like
 

@@ -188,9 +188,19 @@ def test_mistakes_are_told_in_one_line() -> None:
         load_rstrudel(state, n_heads=2, image_size=(64, 64))
     with pytest.raises(UserError, match=r"not Segmenter weights: expected a tensor encoder\.patch_embed\.proj\.weight"):
         load_rstrudel({"a": torch.zeros(1)}, n_heads=2, image_size=(64, 64))
+    with pytest.raises(UserError, match="have width 128, which n_heads 3 does not divide"):
+        load_rstrudel(state, n_heads=3, image_size=(64, 128))
     less = {name: value for name, value in state.items() if name != "decoder.proj_patch"}
     with pytest.raises(UserError, match=r"has no decoder\.proj_patch"):
         load_rstrudel(less, n_heads=2, image_size=(64, 128))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 3), (4, 0, 2, 2), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("name", ["encoder.patch_embed.proj.weight", "decoder.cls_emb", "decoder.head.weight"])
+def test_a_tensor_of_another_rank_is_told_in_one_line(name: str, shape: tuple[int, ...]) -> None:
+    _, state = golden("teacher_tiny.npz")
+    with pytest.raises(UserError, match="expected"):
+        load_rstrudel(state | {name: torch.zeros(shape)}, n_heads=2, image_size=(64, 128))
 
 
 def test_the_mask_decoder_has_heads_of_64() -> None:

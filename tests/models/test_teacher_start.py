@@ -219,6 +219,25 @@ def test_a_segmenter_checkpoint_gives_its_own_logits(published: Teacher, tmp_pat
     assert teacher.normalization == NORMALIZATIONS["deit"]
 
 
+def test_a_distilled_segmenter_checkpoint_gives_its_own_logits(published: Teacher, tmp_path: Path) -> None:
+    """As those that were trained from DeiT: a second token before the patches, with a position of its own."""
+    assert isinstance(published.encoder, SegmenterVit)
+    published.encoder.add_distillation_token()
+    with torch.no_grad():
+        for value in (published.encoder.dist_token, published.encoder.pos_embed):
+            value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(2)))
+    files = save_segmenter(published, tmp_path, VARIANT.replace("distilled: false", "distilled: true"))
+    teacher = build_teacher("micro", 5, image_size=SIZE)
+    start_from_segmenter(teacher, *files, with_decoder=True)
+    x = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        as_published = load_rstrudel(published.state_dict(), n_heads=2, image_size=(64, 64)).eval()(x)
+        torch.testing.assert_close(teacher.eval()(x), as_published)
+    alone = build_teacher("micro", 30, "linear", image_size=SIZE)
+    start_from_segmenter(alone, *files, with_decoder=False)
+    assert torch.equal(alone.state_dict()["encoder.dist_token"], published.encoder.dist_token)
+
+
 def test_the_encoder_of_a_segmenter_checkpoint_alone(published: Teacher, tmp_path: Path) -> None:
     teacher = build_teacher("micro", 30, "linear", image_size=SIZE)
     decoder = teacher.decoder.state_dict()["head.weight"].clone()
@@ -235,7 +254,13 @@ def test_the_encoder_of_a_segmenter_checkpoint_alone(published: Teacher, tmp_pat
         ("micro", 5, "linear", ("", ""), "the decoder is mask_transformer, expected linear"),
         ("tiny", 5, "mask", ("", ""), "d_model is 128, expected 192"),
         ("micro", 5, "mask", ("n_heads: 2", "n_heads: 4"), "n_heads is 4, expected 2"),
-        ("micro", 5, "mask", ("distilled: false", "distilled: true"), "distilled is True, expected False"),
+        (
+            "micro",
+            5,
+            "mask",
+            ("distilled: false", "distilled: true"),
+            r"pos_embed is \(1, 17, 128\), expected \(1, 18, 128\)",
+        ),
         ("micro", 5, "mask", ("- 64\n  - 64", "- 64\n  - 96"), r"pos_embed is \(1, 17, 128\), expected \(1, 25, 128\)"),
         ("micro", 5, "mask", ("deit", "bgr"), "net_kwargs lacks or misstates 'bgr'"),
         ("micro", 5, "mask", ("  n_cls: 5\n", ""), "net_kwargs lacks or misstates 'n_cls'"),

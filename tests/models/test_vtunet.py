@@ -214,7 +214,7 @@ def test_mistakes_are_told_in_one_line() -> None:
     network = build_vtunet(classes=5, embed=24)
     with pytest.raises(UserError, match=r"shape \(1, 4, 64, 64, 64\); expected \(B, 4, 128, 128, 128\)"):
         network(torch.zeros(1, 4, 64, 64, 64))
-    with pytest.raises(UserError, match=r"shape \(1, 3, 9, 9, 9\) to label; expected \(B, 4, X, Y, Z\)"):
+    with pytest.raises(UserError, match=r"shape \(1, 3, 9, 9, 9\); expected \(B, 4, X, Y, Z\)"):
         network.predict(torch.zeros(1, 3, 9, 9, 9))
     with pytest.raises(UserError, match="width is 20; expected a multiple of 24"):
         build_vtunet(embed=20)

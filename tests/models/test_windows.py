@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomseg.errors import UsageError
 from roomseg.models import memory
-from roomseg.models.student import TRAINED_VOXEL_BYTES, VARIANTS, build_student, pad_with_empty
+from roomseg.models.student import TRAINED_VOXEL_BYTES, VARIANTS, Student, build_student, pad_with_empty
 from roomseg.models.windows import MULTIPLE, OVERLAP, SMALLEST, blended_coarse, window_sizes, window_starts
+from roomseg.processes import given_memory
 from tests.models.volumes import randomise, room_like
 
 SIDES = st.integers(1, 20).map(lambda n: n * MULTIPLE)
@@ -65,24 +68,62 @@ def test_equals_the_whole_room_away_from_the_seams() -> None:
     torch.testing.assert_close(student.predict(x, 10**9)[..., :128], student.predict(x, 64 * 64 * 400)[..., :128])
 
 
-def test_window_size_follows_from_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def windows_of(student: Student, method: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Of a room of 128 x 128 x 190 voxels, padded to 192."""
+    seen: list[tuple[int, ...]] = []
+
+    def note(part: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(part.shape[2:]))
+        return part.new_zeros(1, 96, *(n // 8 for n in part.shape[2:]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(student, "features", note)
+        getattr(student, method)(torch.zeros(1, 4, 128, 128, 190))
+    return seen
+
+
+@pytest.mark.parametrize(("method", "voxel_bytes"), [("room_coarse", 1.3 * 48), ("room_features", 3.0 * 120)])
+def test_window_size_follows_from_the_memory_that_there_is(
+    method: str, voxel_bytes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     student = build_student("T").eval()
-    calls = []
-    monkeypatch.setattr(student, "coarse", lambda part: calls.append(part.shape) or part.new_zeros(1, 30, 16, 16, 16))
-    monkeypatch.setattr("roomseg.models.student.free_bytes", lambda device: 2 * 128**3 * 70)
-    student.room_coarse(torch.zeros(1, 4, 128, 128, 190))
-    assert [tuple(shape[2:]) for shape in calls] == [(128, 128, 128)] * 2
+    monkeypatch.setenv(memory.MEMORY_GB, f"{2 * 128 * 128 * 192 * voxel_bytes * 1.01 / 1e9}")  # half of it is taken
+    assert windows_of(student, method, monkeypatch) == [(128, 128, 192)]
+    monkeypatch.setenv(memory.MEMORY_GB, f"{2 * 128 * 128 * 192 * voxel_bytes * 0.99 / 1e9}")
+    assert windows_of(student, method, monkeypatch) == [(128, 128, 128)] * 2
 
 
-def test_free_memory_obeys_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = memory.free_bytes(torch.device("cpu"))
-    assert 2**20 < free < 2**50
-    (tmp_path / "memory.max").write_text("1048576\n")
-    (tmp_path / "memory.current").write_text("1000000\n")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    assert memory.free_bytes(torch.device("cpu")) == 48_576
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.free_bytes(torch.device("cpu")) > 2**20
+@pytest.mark.parametrize("method", ["room_coarse", "room_features"])
+def test_what_was_read_before_does_not_change_the_windows(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod's ``memory.current`` has the page cache of all files that it read."""
+    monkeypatch.setattr(memory, "given_memory", lambda: given_memory(tmp_path))
+    (tmp_path / "memory.max").write_text(f"{16 * 2**30}\n")
+    student = build_student("T").eval()
+    for used in (0, 15 * 2**30, 16 * 2**30):
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+        assert windows_of(student, method, monkeypatch) == [(128, 128, 192)]
+
+
+def test_memory_counts_in_whole_gib_and_half_of_it_is_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for mib, planned in ((16 * 1024, 8 * 2**30), (16 * 1024 - 300, 15 * 2**29), (16 * 1024 - 290, 15 * 2**29)):
+        monkeypatch.setattr(memory, "given_memory", lambda mib=mib: mib * 2**20)
+        assert memory.planned_bytes(cpu) == planned
+
+
+def test_of_a_card_its_whole_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(total_memory=24 * 2**30 - 2**28)  # there is none in the tests
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    assert memory.planned_bytes(torch.device("cuda", 0)) == 23 * 2**29
+
+
+@pytest.mark.parametrize("given", ["much", "-1", "0", "nan", "inf"])
+def test_a_planned_memory_that_is_none(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(memory.MEMORY_GB, given)
+    with pytest.raises(UsageError, match=f"ROOMSEG_MEMORY_GB is '{given}': expected the memory to plan with in GB"):
+        memory.planned_bytes(torch.device("cpu"))
 
 
 def test_training_through_windows_has_the_gradients_of_windows_held_whole() -> None:

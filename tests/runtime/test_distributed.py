@@ -11,48 +11,58 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from roomseg.config import TeacherConfig
+from roomseg.config import Section, override
 from roomseg.errors import UsageError, UserError
+from roomseg.profiles import demo
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactReader, StoreArtifactWriter
 from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.distributed import PROCESSES, team_size
 from roomseg.runtime.manifest import Manifest, Origin
-from roomseg.runtime.stage import run_stage
+from roomseg.runtime.stage import STAGES, run_stage
 from roomseg.runtime.storage import open_store
+from tests.data.rooms import FolderArtifact
+from tests.stages.distilling import bench, furnished
 from tests.stages.rendered import tracking
 from tests.stages.test_teacher import coloured, configured, rooms_of
 
 
 def rendered(folder: Path, store: Path) -> Manifest:
     """An artifact of five panoramas to train on."""
-    rooms = rooms_of(folder, [*[coloured(n, "train") for n in range(5)], coloured(6, "val")])
+    return stored("render", rooms_of(folder, [*[coloured(n, "train") for n in range(5)], coloured(6, "val")]), store)
+
+
+def stored(stage: str, made: FolderArtifact, store: Path) -> Manifest:
     opened = open_store(str(store))
-    origin = Origin(stage="render", fingerprint="rooms", code_version="1", config={}, parents={})
+    origin = Origin(stage=stage, fingerprint="given", code_version="1", config={}, parents={})
     writer = StoreArtifactWriter(opened, origin, AttemptClock(opened, origin.folder), store)
-    for name in rooms.names():
-        writer.add(name, rooms.path(name))
+    for name in made.names():
+        writer.add(name, made.path(name))
     return writer.finish({})
 
 
-def train(store: Path, inputs: dict[str, Manifest], config: TeacherConfig) -> StoreArtifactReader:
+def train(store: Path, inputs: dict[str, Manifest], config: Section, stage: str = "teacher") -> StoreArtifactReader:
     where: dict[str, Any] = {"store": str(store), "run_id": "test", "tracking_uri": tracking()}
-    manifest = run_stage("teacher", config, inputs=inputs, **where)
+    manifest = run_stage(stage, config, inputs=inputs, **where)
     return StoreArtifactReader(open_store(str(store)), manifest, store)
 
 
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Any:
     """As ``torchrun`` gives its processes, so that all may be compared bit for bit."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    before = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
+    numba.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
 
 
 class Stopped(BaseException):
@@ -91,8 +101,37 @@ def test_neither_the_number_of_processes_nor_a_change_of_it_matters(
     assert [entry["step"] for entry in history] == [2, 4, 4]  # of 3 batches an epoch, by two; logged once each
 
 
-def _difference(one: StoreArtifactReader, two: StoreArtifactReader) -> dict[str, float]:
-    first, second = (load_file(artifact.path("teacher.safetensors")) for artifact in (one, two))
+STUDENTS = {  # steps of two batches each, their order drawn anew each epoch
+    "pretrain": ("epochs=2", "batch=1", "block_voxels=64", "cut=random", "validate_every_epochs=2"),
+    "distill": ("iterations=4", "validate_every=4", 'augment=["yaw","colour"]', "feature_weight=0.5", "ema_decay=0.5"),
+}
+
+
+@pytest.mark.parametrize("stage", STUDENTS)
+def test_a_student_learns_alike_in_one_process_and_in_two(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    rooms = [furnished(n) for n in range(4)]
+    given = bench(tmp_path, [*rooms, furnished(6, "val")]).inputs
+    settings = [*STUDENTS[stage], "accumulate=2", "drop_path=0.2"]
+    config = override(demo(), [f"{stage}.{setting}" for setting in settings]).section(stage)
+    results = []
+    for processes in (1, 2):
+        store = tmp_path / f"store{processes}"
+        makers = STAGES[stage].inputs
+        inputs = {name: stored(makers[name], given[name], store) for name in makers}
+        monkeypatch.setenv(PROCESSES, str(processes))
+        results.append(train(store, inputs, config, stage))
+    one, two = results
+    histories = [json.loads(each.path("history.json").read_text()) for each in results]
+    assert histories[1] == histories[0]
+    assert two.digest == one.digest, _difference(one, two, "model.safetensors")
+
+
+def _difference(
+    one: StoreArtifactReader, two: StoreArtifactReader, name: str = "teacher.safetensors"
+) -> dict[str, float]:
+    first, second = (load_file(artifact.path(name)) for artifact in (one, two))
     return {name: float((first[name] - second[name]).abs().max()) for name in first}
 
 

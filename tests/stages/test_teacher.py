@@ -21,7 +21,7 @@ from roomseg.errors import UsageError, UserError
 from roomseg.labels import label_set
 from roomseg.metrics import miou
 from roomseg.models.teacher import build_teacher
-from roomseg.models.vit import NORMALIZATIONS
+from roomseg.models.vit import NORMALIZATIONS, SegmenterVit
 from roomseg.ports import StageContext
 from roomseg.profiles import demo
 from roomseg.runtime.cache import StoreCache
@@ -155,6 +155,19 @@ def test_a_start_from_a_segmenter_checkpoint_brings_its_colours(rooms: FolderArt
     assert trained.normalization == NORMALIZATIONS["deit"]
     for name, value in published.decoder.state_dict().items():
         torch.testing.assert_close(trained.decoder.state_dict()[name], value, atol=1e-6, rtol=0, msg=name)
+
+
+def test_a_start_from_a_distilled_checkpoint_stays_distilled(rooms: FolderArtifact, tmp_path: Path) -> None:
+    published = build_teacher("micro", 30, image_size=(64, 64), seed=3)
+    assert isinstance(published.encoder, SegmenterVit)
+    published.encoder.add_distillation_token()
+    variant = VARIANT.replace("n_cls: 5", "n_cls: 30").replace("distilled: false", "distilled: true")
+    checkpoint, _ = save_segmenter(published, tmp_path, variant)
+    scores, artifact = run_in(tmp_path / "run", configured(f"start={checkpoint}", "epochs=2"), rooms)
+    trained = load_teacher(artifact)
+    assert trained.state_dict()["encoder.dist_token"].abs().max() > 0  # it was zero
+    stored = teacher_confusions(trained, open_rooms(rooms, "val"))
+    assert scores["val_miou"] == pytest.approx(miou(np.stack(stored)))
 
 
 def task(rooms: FolderArtifact, *settings: str) -> TeacherTask:

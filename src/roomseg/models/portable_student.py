@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from roomseg.models.student import CHANNELS, EMPTY, VARIANTS, Student
+from roomseg.models.student import VARIANTS, Student
 from roomseg.models.swin import BIAS_SPAN, SHIFT, WINDOW, relative_position_index
+from roomseg.models.volumes import CHANNELS, EMPTY
 from roomseg.models.windows import MULTIPLE
 
 MASKED = -100.0  # logit of a pair that the roll brought together

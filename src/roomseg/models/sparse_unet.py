@@ -26,7 +26,7 @@ from roomseg.models.sparse_ops import (
     submanifold_conv,
     unique_sites,
 )
-from roomseg.models.student import CHANNELS, EMPTY
+from roomseg.models.volumes import CHANNELS, EMPTY, check_volume
 
 LEVELS = 7
 VOID_LOGIT = 20.0  # of class 0 where nothing is, the others 0: a probability of 1 - 6e-8, and a finite loss
@@ -137,13 +137,8 @@ def _levels(sites: Sites) -> list[Level]:
 
 
 def _active(x: Tensor) -> Tensor:  # (B, X, Y, Z) bool
-    """Where channel 0 is above its value for empty; raises UserError for what is no volume."""
-    if x.dim() != 5 or x.shape[1] != CHANNELS:
-        raise UserError(f"the sparse U-Net got an input of shape {tuple(x.shape)}; expected (B, {CHANNELS}, X, Y, Z)")
-    if not x.sum(dtype=torch.float32).isfinite():
-        raise UserError(
-            "the sparse U-Net got NaN or infinite values; expected a finite volume, look at the room's data"
-        )
+    """Where channel 0 is above its value for empty; raises UserError as ``check_volume``."""
+    check_volume(x)
     return x[:, 0] > EMPTY[0]
 
 

@@ -17,15 +17,13 @@ from torch.utils.checkpoint import checkpoint
 
 from roomseg.errors import UserError
 from roomseg.models import upsampled
-from roomseg.models.memory import free_bytes
+from roomseg.models.memory import planned_bytes
 from roomseg.models.swin import Swin3D
+from roomseg.models.volumes import CHANNELS, check_shape, check_volume, padded
 from roomseg.models.windows import MULTIPLE, blended_coarse, window_sizes
 
-CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
-EMPTY = (-3.0, -1.0, -1.0, -1.0)  # the input's value where nothing is (data.rooms has the same, for numpy)
 VOXEL_BYTES_PER_CHANNEL = 1.3  # peak of a forward pass, a voxel and channel of the first stage (measured: 0.8 to 1.1)
 TRAINED_VOXEL_BYTES = 3.0  # of a step, a voxel and unit of ``Variant.activations`` (measured: 1.4 are kept)
-MEMORY_SHARE = 0.5  # of what is free
 
 
 class Variant(NamedTuple):
@@ -70,7 +68,7 @@ class Student(nn.Module):
         return upsampled.upsampled_logits(self.coarse(pad_with_empty(x)), x, self.pixel_head)
 
     def predict(self, x: Tensor, max_voxels: int | None = None, average: bool = False) -> Tensor:
-        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, or as memory allows.
+        """The class of every voxel, for rooms of any size: in windows of ``max_voxels``, else as ``memory.py`` plans.
 
         (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8; ``average`` as in ``symmetric_coarse``.
         """
@@ -84,38 +82,39 @@ class Student(nn.Module):
         The mean of coarse logits is that of the logits: the layers after them are linear and see no neighbours in X and
         Y but by a symmetric resize.
         """
-        padded = pad_with_empty(x)  # first, so that cells come to lie on cells
+        whole = pad_with_empty(x)  # first, so that cells come to lie on cells
         seen = []
         for mirrored, turns in itertools.product((False, True), range(4)):
-            moved = torch.rot90(padded.flip(2) if mirrored else padded, turns, (2, 3))
+            moved = torch.rot90(whole.flip(2) if mirrored else whole, turns, (2, 3))
             back = torch.rot90(self.room_coarse(moved, max_voxels), -turns, (2, 3))
             seen.append(back.flip(2) if mirrored else back)
         return torch.stack(seen).mean(0)
 
     def room_coarse(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (B, K, cells of the padded room)
-        """``coarse`` of a room of any size, from overlapping windows where it is too large for the memory there is."""
-        padded = pad_with_empty(x)
+        """``coarse`` of a room of any size, from overlapping windows where it is too large for the machine."""
+        whole = pad_with_empty(x)
         if max_voxels is None:
             a_voxel = VOXEL_BYTES_PER_CHANNEL * self.encoder.patch_embed.patch_embed.proj.out_channels
-            max_voxels = int(MEMORY_SHARE * free_bytes(x.device) / (a_voxel * len(x)))
-        sizes = (padded.shape[2], padded.shape[3], padded.shape[4])
+            max_voxels = int(planned_bytes(x.device) / (a_voxel * len(x)))
+        sizes = (whole.shape[2], whole.shape[3], whole.shape[4])
         window = window_sizes(sizes, max_voxels)
-        return self.coarse(padded) if window == sizes else blended_coarse(self.coarse, padded, window)
+        return self.coarse(whole) if window == sizes else blended_coarse(self.coarse, whole, window)
 
     def room_features(self, x: Tensor, max_voxels: int | None = None) -> Tensor:  # (1, 2 D, cells of the padded room)
         """``features`` of a room of any size, to be trained through.
 
-        A room of more than ``max_voxels``, or of more than the free memory takes, goes in overlapping windows, blended
-        as in ``room_coarse``; each is computed again in the backward pass, so one window's activations are held.
+        A room of more than ``max_voxels``, or of more than half the machine's memory takes, goes in overlapping
+        windows, blended as in ``room_coarse``; each is computed again in the backward pass, so one window's activations
+        are held.
         """
-        padded = pad_with_empty(x)
+        whole = pad_with_empty(x)
         if max_voxels is None:
-            max_voxels = int(MEMORY_SHARE * free_bytes(x.device) / (TRAINED_VOXEL_BYTES * self.variant.activations))
-        sizes = (padded.shape[2], padded.shape[3], padded.shape[4])
+            max_voxels = int(planned_bytes(x.device) / (TRAINED_VOXEL_BYTES * self.variant.activations))
+        sizes = (whole.shape[2], whole.shape[3], whole.shape[4])
         window = window_sizes(sizes, max_voxels)
         if window == sizes:
-            return self.features(padded)
-        return blended_coarse(partial(checkpoint, self.features, use_reentrant=False), padded, window)
+            return self.features(whole)
+        return blended_coarse(partial(checkpoint, self.features, use_reentrant=False), whole, window)
 
     def loss(self, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:
         """The mean cross entropy of x (B, 4, X, Y, Z) against labels (B, X, Y, Z), see ``cross_entropy``."""
@@ -188,33 +187,11 @@ def build_student(variant: str, classes: int = 30, skip: bool = True, drop_path:
         return Student(VARIANTS[variant], classes, skip, drop_path)
 
 
-def check_volume(x: Tensor) -> None:
-    """Raises UserError unless ``x`` is a (B, 4, X, Y, Z) of finite values (which a traced program does not look at)."""
-    check_shape(x)
-    if torch.compiler.is_compiling() or x.detach().sum().isfinite():  # one pass; the sum has what a value has
-        return
-    raise UserError(
-        f"the volume has {int((~x.isfinite()).sum()):,} values that are NaN or infinite; expected -3 x TSDF "
-        "and RGB in [-1, 1]: look at the room's data"
-    )
-
-
-def check_shape(x: Tensor) -> None:
-    if x.dim() != 5 or x.shape[1] != CHANNELS:
-        raise UserError(
-            f"the volume has the shape {tuple(x.shape)}; expected (B, {CHANNELS}, X, Y, Z): -3 x TSDF, then RGB"
-        )
-
-
 def pad_with_empty(x: Tensor) -> Tensor:
     """Pad (B, 4, X, Y, Z) with empty at the high ends to multiples of 64; the same tensor if it fits already."""
     check_shape(x)
     sizes = [-(-n // MULTIPLE) * MULTIPLE for n in x.shape[2:]]
-    if sizes == list(x.shape[2:]):
-        return x
-    padded = x.new_tensor(EMPTY).view(1, -1, 1, 1, 1).repeat(len(x), 1, *sizes)
-    padded[..., : x.shape[2], : x.shape[3], : x.shape[4]] = x
-    return padded
+    return padded(x, sizes)
 
 
 def _initialise(module: nn.Module) -> None:

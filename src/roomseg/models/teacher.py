@@ -135,18 +135,33 @@ def load_rstrudel(state: Mapping[str, Tensor], n_heads: int, image_size: Sizes) 
     shapes. Raises UserError where the weights are no such network.
     """
     weights = without_imagenet_head(state)
-    linear, distilled = "decoder.head.weight" in weights, "encoder.dist_token" in weights
-    try:
-        width, _, patch, _ = weights["encoder.patch_embed.proj.weight"].shape
-        classes = len(weights["decoder.head.weight"]) if linear else weights["decoder.cls_emb"].shape[1]
-    except KeyError as error:
-        raise UserError(f"these are not Segmenter weights: expected a tensor {error.args[0]}") from None
+    linear = "decoder.head.weight" in weights
+    width, _, patch, _ = _shape(weights, "encoder.patch_embed.proj.weight", 4)
+    if width % n_heads:
+        raise UserError(f"these weights have width {width}, which n_heads {n_heads} does not divide")
+    classes = _shape(weights, "decoder.head.weight", 2)[0] if linear else _shape(weights, "decoder.cls_emb", 3)[1]
     layers = len({name.split(".")[2] for name in weights if name.startswith("encoder.blocks.")})
     with torch.random.fork_rng(devices=[]):
-        encoder = SegmenterVit(VitSize(width, n_heads, layers), image_size, patch, 0.1, distilled)
+        encoder = SegmenterVit(VitSize(width, n_heads, layers), image_size, patch, 0.1)
         teacher = _assemble(encoder, "linear" if linear else "mask", classes)
-    load_weights(teacher, weights)
+    load_teacher_weights(teacher, weights)
     return teacher
+
+
+def load_teacher_weights(teacher: Teacher, weights: Mapping[str, Tensor]) -> None:
+    """All of a teacher's weights, which may be of the distilled form; raises UserError where they do not fit."""
+    if "encoder.dist_token" in weights and isinstance(teacher.encoder, SegmenterVit):
+        teacher.encoder.add_distillation_token()
+    load_weights(teacher, weights)
+
+
+def _shape(weights: Mapping[str, Tensor], name: str, axes: int) -> torch.Size:
+    if name not in weights:
+        raise UserError(f"these are not Segmenter weights: expected a tensor {name}")
+    shape = weights[name].shape
+    if len(shape) != axes or 0 in shape:
+        raise UserError(f"these are not Segmenter weights: {name} is {tuple(shape)}, expected {axes} axes")
+    return shape
 
 
 def without_imagenet_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -88,9 +88,12 @@ def start_from_segmenter(teacher: Teacher, checkpoint: Path, variant: Path, with
             _check_decoder(net, teacher)
         normalization = NORMALIZATIONS[net["normalization"]]
         rows, columns = (-(-int(n) // encoder.patch) for n in net["image_size"])
+        distilled = bool(net["distilled"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{variant} is no variant file of Segmenter: net_kwargs lacks or misstates {error}") from None
     weights = without_imagenet_head(read_weights(checkpoint))
+    if distilled:
+        encoder.add_distillation_token()
     try:
         if "encoder.pos_embed" in weights:
             weights["encoder.pos_embed"] = _regridded(weights["encoder.pos_embed"], rows, columns, encoder)
@@ -112,7 +115,6 @@ def _check_variant(net: Mapping[str, Any], encoder: SegmenterVit) -> None:
         "n_heads": encoder.heads,
         "n_layers": encoder.layers,
         "patch_size": encoder.patch,
-        "distilled": False,
     }
     for name, value in expected.items():
         if net[name] != value:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from roomseg.errors import UserError
-from roomseg.models.student import EMPTY
+from roomseg.models.volumes import check_volume, padded
 
 AxisTiles = list[tuple[slice, Tensor]]  # a tile's voxels along an axis and its share of each
 
@@ -25,19 +24,19 @@ def predict_tiled(
     classes: int,
     align: int = 1,
 ) -> Tensor:  # (B, X, Y, Z) uint8
-    """The class of every voxel, K at most 256; raises UserError for a volume of another shape than (B, 4, X, Y, Z).
+    """The class of every voxel, K at most 256; raises UserError as ``check_volume``.
 
     ``logits_of`` sees volumes of the size ``tile`` that overlap by ``overlap`` voxels or more; a smaller room is padded
     with empty at the high ends. ``align`` > 1 is for networks with strides: tiles start at its multiples then, and the
     last one of an axis ends with the room, up to align - 1 voxels short. Besides what ``logits_of`` takes, memory
     holds the logits of one layer of tiles across the room: 4 K tile[0] Y Z bytes.
     """
-    if x.dim() != 5 or x.shape[1] != len(EMPTY):
-        raise UserError(f"got a volume of shape {tuple(x.shape)} to label; expected (B, {len(EMPTY)}, X, Y, Z)")
+    check_volume(x)
     sizes = x.shape[2:]
+    enough = [max(pair) for pair in zip(sizes, tile, strict=True)]
     labels = torch.empty(len(x), *sizes, dtype=torch.uint8, device=x.device)
     with torch.no_grad():
-        for room, out in zip(_padded(x, tile), labels, strict=True):
+        for room, out in zip(padded(x, enough), labels, strict=True):
             for planes, logits in _blended(logits_of, room[None], tile, overlap, classes, align):
                 seen = logits[:, : sizes[0] - planes.start, : sizes[1], : sizes[2]]
                 out[planes] = seen.argmax(0).to(torch.uint8)
@@ -80,13 +79,3 @@ def axis_tiles(length: int, tile: int, overlap: int, align: int, device: torch.d
     for voxels in ranges:
         total[voxels] += window[: voxels.stop - voxels.start]
     return [(voxels, (window[: voxels.stop - voxels.start] / total[voxels]).float()) for voxels in ranges]
-
-
-def _padded(x: Tensor, least: Sequence[int]) -> Tensor:
-    """Empty at the high ends up to the sizes ``least``; the same tensor if it has them."""
-    sizes = [max(pair) for pair in zip(x.shape[2:], least, strict=True)]
-    if sizes == list(x.shape[2:]):
-        return x
-    padded = x.new_tensor(EMPTY).view(1, -1, 1, 1, 1).repeat(len(x), 1, *sizes)
-    padded[..., : x.shape[2], : x.shape[3], : x.shape[4]] = x
-    return padded

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from roomseg.errors import UserError
 from roomseg.models.dense_loss import dense_cross_entropy
 from roomseg.models.tiles import predict_tiled
+from roomseg.models.volumes import CHANNELS, check_shape, check_volume
 
-CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
 LEVELS = 4
 NORM_GROUPS = 8
 SMALLEST = 2 ** (LEVELS - 1)  # voxels: one is left at the deepest level
@@ -41,7 +41,8 @@ class UNet3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 4, X, Y, Z) -> (B, K, X, Y, Z)
         """Logits; raises UserError unless there are 4 channels and at least 8 voxels on each axis."""
-        if x.dim() != 5 or x.shape[1] != CHANNELS or min(x.shape[2:]) < SMALLEST:
+        check_shape(x)
+        if min(x.shape[2:]) < SMALLEST:
             raise UserError(
                 f"the 3D U-Net got an input of shape {tuple(x.shape)}; expected (B, {CHANNELS}, X, Y, Z) "
                 f"with {SMALLEST} voxels or more on each axis"
@@ -57,6 +58,7 @@ class UNet3D(nn.Module):
 
     def loss(self, x: Tensor, labels: Tensor, void_weight: float = 1.0) -> Tensor:
         """The mean cross entropy over voxels; labels (B, X, Y, Z) uint8, class 0 weighs ``void_weight``."""
+        check_volume(x)
         return dense_cross_entropy(self(x), labels, void_weight)
 
     def predict(self, x: Tensor, tile: int = TILE) -> Tensor:  # (B, 4, X, Y, Z) -> (B, X, Y, Z) uint8
@@ -64,7 +66,7 @@ class UNet3D(nn.Module):
 
         A voxel's logits depend on 47 voxels to each side; tiles overlap by three eighths of their side, so that even
         half-way between two of them 24 are seen. The group norms see a tile instead of the room then, as in training
-        on blocks. The limit does not follow the free memory, because a score would follow it too.
+        on blocks. The limit does not follow the memory, because a score would follow it too.
         """
         sizes = list(x.shape[2:])
         if math.prod(sizes) > tile**3:

@@ -49,20 +49,24 @@ SEGMENTER_SIZES = {
 class SegmenterVit(nn.Module):
     """``image_size`` (rows, columns) in pixels fixes the grid of learnt positions; other sizes resize it."""
 
-    def __init__(self, size: VitSize, image_size: Sizes, patch: int, drop_path: float, distilled: bool = False) -> None:
+    def __init__(self, size: VitSize, image_size: Sizes, patch: int, drop_path: float) -> None:
         super().__init__()
         self.width, self.heads, self.layers = size
         self.patch, self.normalization = patch, NORMALIZATIONS["vit"]
         self.grid = (-(-image_size[0] // patch), -(-image_size[1] // patch))
-        self.specials = 2 if distilled else 1
+        self.specials = 1
         self.patch_embed = PatchEmbed(self.width, patch)
         self.cls_token = nn.Parameter(truncated_normal(1, 1, self.width))
-        if distilled:
-            self.dist_token = nn.Parameter(truncated_normal(1, 1, self.width))
         self.pos_embed = nn.Parameter(truncated_normal(1, self.specials + self.grid[0] * self.grid[1], self.width))
         rates = np.linspace(0, drop_path, self.layers).tolist()
         self.blocks = nn.ModuleList(Block(self.width, self.heads, dropout=0.0, drop_path=rate) for rate in rates)
         self.norm = nn.LayerNorm(self.width)
+
+    def add_distillation_token(self) -> None:
+        """Take the distilled form, for weights that have it: the values of token and positions are theirs."""
+        self.specials = 2
+        self.dist_token = nn.Parameter(torch.zeros_like(self.cls_token))
+        self.pos_embed = nn.Parameter(self.pos_embed.new_zeros(1, 2 + self.grid[0] * self.grid[1], self.width))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Sizes]:  # (B, 3, H, W) -> (B, N, d), (g0, g1)
         """``x`` is padded with zeros at the right and the bottom to whole patches."""

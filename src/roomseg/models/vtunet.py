@@ -21,9 +21,9 @@ from roomseg.errors import UserError
 from roomseg.models.dense_loss import check_labels, class_weights
 from roomseg.models.swin import DropPath, Mlp
 from roomseg.models.tiles import predict_tiled
+from roomseg.models.volumes import CHANNELS, check_shape, check_volume
 from roomseg.models.vtunet_attention import Memory, Sizes, WindowAttention
 
-CHANNELS = 4  # -3 x TSDF, then RGB in [-1, 1]
 BLOCK = 128  # voxels, the only size the network takes
 OVERLAP = 32  # voxels, of blocks of a larger room
 PATCH = 4
@@ -51,6 +51,7 @@ class VTUNet(nn.Module):
         The same as of ``forward``, but nothing of the volume's size is kept for the backward pass: the head is
         computed slab by slab, and again for its gradient.
         """
+        check_volume(x)
         tokens = self._tokens(x)
         check_labels(labels, (len(x), *x.shape[2:]), self.classes)
         weight = class_weights(self.classes, void_weight, x.device)
@@ -67,6 +68,7 @@ class VTUNet(nn.Module):
         return predict_tiled(self, x, (BLOCK,) * 3, OVERLAP, self.classes)
 
     def _tokens(self, x: Tensor) -> Tensor:  # (B, 32^3, E)
+        check_shape(x)
         if x.shape[1:] != (CHANNELS, BLOCK, BLOCK, BLOCK):
             expected = f"(B, {CHANNELS}, {BLOCK}, {BLOCK}, {BLOCK})"
             raise UserError(f"the VT-UNet got an input of shape {tuple(x.shape)}; expected {expected}")

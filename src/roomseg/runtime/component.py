@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from roomseg.config import RegisterConfig, parse_section, parse_shard
-from roomseg.errors import UserError
+from roomseg.errors import UserError, out_of_memory, told_when_memory_runs_out
 from roomseg.processes import share_cores
 from roomseg.runtime.artifacts import StoreArtifactReader, cache_dir
 from roomseg.runtime.manifest import Manifest, manifest_key
@@ -132,7 +132,8 @@ def _process_of(stage: str) -> Iterator[None]:
     """The process is this stage's alone: it has all cores, and ends with one line if it fails."""
     share_cores()
     try:
-        yield
+        with told_when_memory_runs_out(out_of_memory):
+            yield
     except UserError as error:
         print(f"roomseg {stage}: error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from roomseg.config import parse_section
-from roomseg.errors import UserError
+from roomseg.errors import UserError, out_of_memory, told_when_memory_runs_out
 from roomseg.processes import die_with_parent, share_cores
 from roomseg.runtime.distributed import TeamJob, tell_error
 from roomseg.runtime.manifest import Manifest
@@ -86,6 +86,11 @@ def _leave() -> None:
 
 
 def _take_part(job: TeamJob, rank: int) -> None:
+    with told_when_memory_runs_out(lambda where: f"{job.stage}: {out_of_memory(where)}"):
+        _run_share(job, rank)
+
+
+def _run_share(job: TeamJob, rank: int) -> None:
     section = parse_section(job.stage, job.section)
     inputs = {name: Manifest.from_json(text) for name, text in job.inputs.items()}
     if rank > 0:

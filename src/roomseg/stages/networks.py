@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,9 +15,10 @@ from torch import nn
 from roomseg.config import NetworkName
 from roomseg.data.dataset import RoomSet
 from roomseg.data.rooms import Room, network_input
-from roomseg.errors import UserError
+from roomseg.errors import UserError, told_when_memory_runs_out
 from roomseg.labels import label_set
 from roomseg.metrics import ConfusionMatrix
+from roomseg.models.memory import how_to_plan_with_less
 from roomseg.models.networks import as_network, build_network, is_student
 from roomseg.models.student import Student
 from roomseg.models.weights import load_weights
@@ -79,10 +82,21 @@ def room_tensor(room: Room) -> torch.Tensor:  # (1, 4, X, Y, Z) float32
     return torch.from_numpy(network_input(room))[None]
 
 
+def told_of_the_room(model: nn.Module, what: str, sizes: Sequence[int]) -> AbstractContextManager[None]:
+    """Says what to lower where the memory is too small to label a room of ``sizes`` voxels; ``what`` names it."""
+    voxels = " x ".join(map(str, sizes))
+    remedy = "it looks at parts of a fixed size: take a machine with more memory, or another network"
+    if isinstance(model, Student):
+        remedy = how_to_plan_with_less(next(model.parameters()).device)
+    return told_when_memory_runs_out(
+        lambda where: f"{what}: out of {where} memory as {type(model).__name__} labelled {voxels} voxels; {remedy}"
+    )
+
+
 def predict_room(model: nn.Module, room: Room, average: bool = False) -> np.ndarray:  # (X, Y, Z) uint8
     """``average``: of a student, the mean over the room's symmetries; baselines have no such thing."""
     device = next(model.parameters()).device
-    with torch.inference_mode():
+    with torch.inference_mode(), told_of_the_room(model, f"room {room.id}", room.tsdf.shape):
         volume = room_tensor(room).to(device)
         if isinstance(model, Student):
             return model.predict(volume, average=average)[0].cpu().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,11 +14,10 @@ from roomseg.config import TeacherConfig
 from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
 from roomseg.data.panoramas import IGNORED, Augmentation, augment_panorama
 from roomseg.data.rooms import Panorama
-from roomseg.errors import UserError
+from roomseg.errors import UserError, told_when_memory_runs_out
 from roomseg.metrics import ConfusionMatrix, all_scores
-from roomseg.models.teacher import DecoderName, Teacher, build_teacher
+from roomseg.models.teacher import DecoderName, Teacher, build_teacher, load_teacher_weights
 from roomseg.models.vit import Normalization
-from roomseg.models.weights import load_weights
 from roomseg.ports import ArtifactReader, StageContext
 from roomseg.stages.bad_batches import batch_keeper
 from roomseg.stages.outputs import add_json, read_json
@@ -136,9 +136,20 @@ def teacher_confusions(model: Teacher, rooms: RoomSet) -> list[np.ndarray]:  # (
 
 def teacher_labels(model: Teacher, view: Panorama) -> np.ndarray:  # (H, 2H) uint8
     device = next(model.parameters()).device
-    with torch.inference_mode():
+    with torch.inference_mode(), told_of_the_panorama(view):
         logits = model(panorama_tensor(view).to(device))
     return logits.argmax(dim=1)[0].to("cpu", torch.uint8).numpy()
+
+
+def told_of_the_panorama(view: Panorama) -> AbstractContextManager[None]:
+    """Says what to lower where the memory is too small for the teacher to look at a panorama."""
+    height, width = view.label.shape
+    return told_when_memory_runs_out(
+        lambda where: (
+            f"out of {where} memory as the teacher looked at a panorama of {height} x {width} pixels; lower "
+            "render.panorama_height, or take a machine with more memory"
+        )
+    )
 
 
 def load_teacher(artifact: ArtifactReader) -> Teacher:
@@ -146,7 +157,7 @@ def load_teacher(artifact: ArtifactReader) -> Teacher:
     card = read_teacher_card(artifact)
     size = (card.height, 2 * card.height)
     model = build_teacher(card.backbone, len(card.classes), card.decoder, size, card.patch)
-    load_weights(model, load_file(artifact.path("teacher.safetensors")))
+    load_teacher_weights(model, load_file(artifact.path("teacher.safetensors")))
     model.normalization = card.normalization
     return model.eval()
 

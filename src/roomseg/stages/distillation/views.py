@@ -26,7 +26,7 @@ from roomseg.models.teacher import Teacher
 from roomseg.ports import ArtifactReader, Cache, Progress
 from roomseg.processes import given_cores
 from roomseg.stages.distillation.judging import examine, fault_of
-from roomseg.stages.teacher import load_teacher, panorama_tensor
+from roomseg.stages.teacher import load_teacher, panorama_tensor, told_of_the_panorama
 from roomseg.training import training_device
 
 HITS_CODE = "roomseg.stages.distillation.judging"
@@ -67,7 +67,7 @@ class TeacherOf:
 
     def __call__(self, ask: Callable[[Teacher, torch.Tensor], torch.Tensor], panorama: Panorama) -> np.ndarray:
         """What ``ask(teacher, image)`` gives for a panorama, as float16 without the batch's axis."""
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), told_of_the_panorama(panorama):
             image = panorama_tensor(panorama).to(training_device())
             return ask(self._teacher, image)[0].to("cpu", torch.float16).numpy()
 

@@ -9,7 +9,8 @@ import torch
 
 from roomseg.errors import UserError
 from roomseg.models.portable_student import portable_student
-from roomseg.models.student import EMPTY, Student
+from roomseg.models.student import Student
+from roomseg.models.volumes import EMPTY
 from roomseg.stages.predicting.models import CARD, WEIGHTS, LoadedModel, load_model, save_model
 
 TRIED = ((64, 64, 64), (72, 60, 96))  # volumes that both are asked about: of full windows, and of any size

@@ -13,6 +13,7 @@ from roomseg import __version__
 from roomseg.data.rooms import network_input
 from roomseg.geometry.surface import Surface
 from roomseg.labels import VOID, LabelSet
+from roomseg.stages.networks import told_of_the_room
 from roomseg.stages.predicting.inputs import PredictInput
 from roomseg.stages.predicting.models import LoadedModel
 from roomseg.stages.predicting.points import Labeller, PointClasses
@@ -38,8 +39,9 @@ class Prediction:
 
 def predict(given: PredictInput, model: LoadedModel) -> Prediction:
     """Classes of all voxels and of all points, and the area of each class."""
-    labeller = Labeller(model.network, network_input(given.as_room), given.tsdf)
-    points = labeller.at(given.places(given.surface.points))
+    with told_of_the_room(model.network, given.name, given.tsdf.shape):
+        labeller = Labeller(model.network, network_input(given.as_room), given.tsdf)
+        points = labeller.at(given.places(given.surface.points))
     fused = given.fused_surface
     fused_points = labeller.at((fused.points - given.origin_m) / given.voxel_m)
     if given.surface.is_cloud:  # points have no area; the surface that was fused from them has
