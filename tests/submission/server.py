@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,7 +57,10 @@ def pipeline_faults(spec: dict[str, Any]) -> list[str]:
 
 
 class KfpServer(ThreadingHTTPServer):
-    """``refusals`` are answered first, one a request; ``states`` are what the next looks at the run find."""
+    """``refusals`` are answered first, one a request; ``states`` are what the next looks at the run find.
+
+    With ``loses_answer`` "504" or "reset" the next run is started, but the answer is that one.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -63,7 +68,8 @@ class KfpServer(ThreadingHTTPServer):
         self.runs: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.refusals: deque[tuple[str, int, str]] = deque()  # start of "METHOD PATH", status, message
-        self.loses_answer = False  # the next run is started, but its answer is lost
+        self.loses_answer = ""
+        self.resets = 0  # so many connections are broken off before an answer, as of a server that starts anew
         self.states: deque[dict[str, Any]] = deque()
         self.page = ""  # what is answered to whatever is asked, as the login of a proxy does
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -113,8 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == RUNS:
             self.server.faults += faults("V2beta1Run", body, "run") + pipeline_faults(body["pipeline_spec"])
             self.server.runs.append({"run_id": f"run-{len(self.server.runs) + 1}", **body})
-            if self.server.loses_answer:
-                self.server.loses_answer = False
+            lost, self.server.loses_answer = self.server.loses_answer, ""
+            if lost == "reset":
+                self._reset()
+            elif lost == "504":
                 self._send(504, {"message": "gateway time-out"})
             else:
                 self._answer("V2beta1Run", _brief(self.server.runs[-1]))
@@ -124,6 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _refused(self) -> bool:
         request = f"{self.command} {urlsplit(self.path).path}"
         self.server.requests.append(request)
+        if self.server.resets:
+            self.server.resets -= 1
+            self._reset()
+            return True
         if self.server.page:
             self._send_text(200, "text/html", self.server.page)
             return True
@@ -135,6 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, {"message": message})
             return True
         return False
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def _answer(self, model: str, value: dict[str, Any]) -> None:
         assert faults(model, value) == [], "this server does not answer as KFP does"
