@@ -63,6 +63,11 @@ def test_what_was_said_on_the_command_line_wins(cluster):
     assert changed.render.shards == 3
 
 
+def test_what_was_said_on_the_command_line_is_checked_too(cluster):
+    with pytest.raises(UsageError, match=r"images\.render: got 'a b'; expected an image"):
+        cluster.changed({"images": {"render": "a b"}})
+
+
 def test_pods_in_the_compiled_pipeline(compiled):
     spec, executors = compiled
     container = spec["deploymentSpec"]["executors"]["exec-pretrain"]["container"]
@@ -130,6 +135,16 @@ def test_every_pod_is_tried_again_for_days_and_runs_as_nobody_special(profile):
         ("[pods.techer]\ngpus = 1", "pods.techer: expected all, render, render_part"),
         ("[pods.teacher]\nmemory = '32 GB'", "pods.teacher: memory: String should match pattern"),
         ("[pods.teacher", "is no valid TOML"),
+        ("[pods.teacher]\ncpu = '0'", "pods.teacher: cpu: got '0'; expected more than nothing"),
+        ("[pods.teacher]\nscratch = '0.0Gi'", "pods.teacher: scratch: got '0.0Gi'; expected more than nothing"),
+        ("[pods.all.labels]\n'my team' = 'x'", "labels.my team.[key]: String should match pattern"),
+        ("[pods.all.node_selector]\npool = 'a b'", "node_selector.pool: String should match pattern"),
+        ("[pods.all.env]\n'A=B' = 'x'", "env.A=B.[key]: String should match pattern"),
+        ("[[pods.all.secrets]]\nname = ''\nenv = {a = 'A'}", "secrets.0.name: String should have at least 1"),
+        ("[images]\nrender = ''", "images.render: got ''; expected an image, such as registry.example.org/train@"),
+        ("[images]\ntrain = 'a b'", "images.train: got 'a b'; expected an image"),
+        ("[images]\ntrain = 'host:port/train'", "images.train: got 'host:port/train'; expected an image"),
+        ("[images]\ntrain = 'r.example/train@sha256:...'", "images.train: got 'r.example/train@sha256:...'; expected"),
         ("[pods.render]\nnodes = 2", "pods.render.nodes: got 2; only teacher, pretrain, distill run on several"),
     ],
 )
