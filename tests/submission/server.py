@@ -21,6 +21,30 @@ THROUGH_THE_CLUSTER = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/pro
 EXPERIMENTS, RUNS = "/apis/v2beta1/experiments", "/apis/v2beta1/runs"
 PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "datetime": str, "object": object}
 
+# What KFP's API definition (backend/api/v2beta1/*.proto) calls required of what is sent; the package's models mark
+# nothing. Of several in a tuple, one. A server for several users knows a run's namespace by its experiment alone.
+REQUIRED: dict[str, list[tuple[str, ...]]] = {
+    "V2beta1Experiment": [("display_name",)],
+    "V2beta1Run": [
+        ("display_name",),
+        ("experiment_id",),
+        ("pipeline_spec", "pipeline_version_reference"),
+        ("runtime_config",),
+    ],
+    "V2beta1Filter": [("predicates",)],
+    "V2beta1Predicate": [("operation",), ("key",), ("string_value", "int_value", "long_value", "timestamp_value")],
+}
+
+
+def request_faults(model: str, value: Any, where: str) -> list[str]:
+    """Those of ``faults``, and what is missing or empty although the API requires it."""
+    missing = [
+        f"{where} has no {' or '.join(keys)}"
+        for keys in REQUIRED[model]
+        if all(value.get(k) in (None, "") for k in keys)
+    ]
+    return faults(model, value, where) + missing
+
 
 def faults(model: str, value: Any, where: str = "") -> list[str]:
     """What of a JSON value does not fit a model of the API: unknown keys and wrong types."""
@@ -100,7 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer("V2beta1ListRunsResponse", {"runs": [_brief(run) for run in self.server.runs]})
         elif url.path == RUNS:
             wanted = json.loads(parse_qs(url.query)["filter"][0])
-            self.server.faults += faults("V2beta1Filter", wanted, "filter")
+            self.server.faults += request_faults("V2beta1Filter", wanted, "filter")
+            self.server.faults += request_faults("V2beta1Predicate", wanted["predicates"][0], "filter.predicates[0]")
             named = wanted["predicates"][0]["string_value"]
             same = [run for run in self.server.runs if run["display_name"] == named]
             self._answer("V2beta1ListRunsResponse", {"runs": [_brief(run) for run in same], "total_size": len(same)})
@@ -114,10 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused():
             return
         if path == EXPERIMENTS:
-            self.server.faults += faults("V2beta1Experiment", body, "experiment")
+            self.server.faults += request_faults("V2beta1Experiment", body, "experiment")
             self._answer("V2beta1Experiment", {"experiment_id": "e1", "display_name": body["display_name"]})
         elif path == RUNS:
-            self.server.faults += faults("V2beta1Run", body, "run") + pipeline_faults(body["pipeline_spec"])
+            self.server.faults += request_faults("V2beta1Run", body, "run") + pipeline_faults(body["pipeline_spec"])
             self.server.runs.append({"run_id": f"run-{len(self.server.runs) + 1}", **body})
             lost, self.server.loses_answer = self.server.loses_answer, ""
             if lost == "reset":

@@ -4,13 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import kfp_server_api
 import pytest
 import yaml
 
 from roomseg.profiles import demo
 from submission import client
 from submission.watch import watch
-from tests.submission.server import RUNS, TOKEN, KfpServer, faults, pipeline_faults
+from tests.submission.server import REQUIRED, RUNS, TOKEN, KfpServer, faults, pipeline_faults, request_faults
 from tests.test_pipeline import run_pipeline
 
 DIGEST = "@sha256:" + "0123456789abcdef" * 4
@@ -222,3 +223,35 @@ def test_the_server_of_these_tests_finds_faults(package):
     spec, platform = yaml.safe_load_all(package.read_text())
     assert pipeline_faults({"pipeline_spec": spec, "platform_spec": platform}) == []
     assert "parrots" in pipeline_faults({"pipeline_spec": spec | {"parrots": 1}, "platform_spec": platform})[0]
+
+
+RUN = {
+    "display_name": "mine",
+    "experiment_id": "e1",
+    "pipeline_spec": {},
+    "runtime_config": {},
+}
+PREDICATE = {"operation": "EQUALS", "key": "display_name", "string_value": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("model", "whole"),
+    [
+        ("V2beta1Run", RUN),
+        ("V2beta1Experiment", {"display_name": "roomseg"}),
+        ("V2beta1Predicate", PREDICATE),
+        ("V2beta1Filter", {"predicates": [PREDICATE]}),
+    ],
+)
+def test_the_server_of_these_tests_misses_what_the_api_requires(model, whole):
+    assert request_faults(model, whole, "it") == []
+    for key in whole:
+        (found,) = request_faults(model, {name: value for name, value in whole.items() if name != key}, "it")
+        assert key in found.removeprefix("it has no ").split(" or ")
+
+
+@pytest.mark.parametrize("model", REQUIRED)
+def test_what_the_package_calls_required_is_required_here(model):
+    fields = getattr(kfp_server_api, model)
+    told = {name for name in fields.openapi_types if "Required input" in getattr(fields, name).fget.__doc__}
+    assert told <= {key for keys in REQUIRED[model] for key in keys}
