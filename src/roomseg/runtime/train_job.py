@@ -21,6 +21,7 @@ from roomseg.errors import UserError
 TRAIN_JOB = "ROOMSEG_TRAIN_JOB"  # in the environment: the job's ``spec`` that the cluster's file makes, as JSON
 TEAM_JOB = "ROOMSEG_TEAM_JOB"  # in that of the nodes: a ``TeamJob`` as JSON
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
+JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"  # label of the nodes' pods; its value is the TrainJob's name
 EVERY_S = 15.0  # between two looks at the job
 T = TypeVar("T")
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -129,9 +130,7 @@ class TrainJobs:
 
     def _why(self, name: str) -> str:
         """What the first pod that failed says of its end."""
-        pods = self._core.list_namespaced_pod(
-            self._namespace, label_selector=f"jobset.sigs.k8s.io/jobset-name={name}"
-        ).items
+        pods = self._core.list_namespaced_pod(self._namespace, label_selector=f"{JOBSET_NAME}={name}").items
         ends = [
             (status.state.terminated.finished_at, pod.metadata.name, status.state.terminated)
             for pod in pods
