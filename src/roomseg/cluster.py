@@ -30,12 +30,16 @@ from roomseg.config import Count, Positive, Section, error_line
 from roomseg.errors import UsageError
 
 DEFAULT_FILE = Path("~/.config/roomseg.toml")
+_UNITS = {"": 1.0, "m": 1e-3}
+_UNITS |= {unit: 1000.0**power for power, unit in enumerate("kMGTP", 1)}
+_UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTP", 1)}
+_CACHED = 0.7  # so much of an emptyDir is for the cache: a pod that fills its emptyDir is evicted
 
 
-def _something(quantity: str) -> str:
-    if not re.search("[1-9]", quantity):
-        raise ValueError(f"got {quantity!r}; expected more than nothing")
-    return quantity
+def _something(text: str) -> str:
+    if not re.search("[1-9]", text):
+        raise ValueError(f"got {text!r}; expected more than nothing")
+    return text
 
 
 def _image(name: str) -> str:
@@ -45,7 +49,11 @@ def _image(name: str) -> str:
 
 
 # As Kubernetes takes them
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$"), AfterValidator(_something)]  # 500m, 16Gi
+Quantity = Annotated[  # such as 500m, 8 and 16Gi
+    str,
+    Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTP]i?)?$"),
+    AfterValidator(_something),
+]
 LabelKey = Annotated[
     str,
     Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"),
@@ -56,6 +64,12 @@ Name = Annotated[str, Field(min_length=1)]
 Image = Annotated[str, AfterValidator(_image)]
 TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "gate", "register", "finish")
 TRAINING = ("teacher", "pretrain", "distill")  # may run on several nodes
+
+
+def quantity(text: str) -> float:
+    """Of bytes or cores."""
+    number = text.rstrip("".join(_UNITS))
+    return float(number) * _UNITS[text[len(number) :]]
 
 
 class KfpServer(Section):
@@ -116,6 +130,11 @@ class Pod(Section):
     scratch_class: str | None = None  # storage class of an ephemeral volume for it; null: the node's own disk
     shm: Quantity | None = None  # /dev/shm, in memory; counts towards ``memory``
     retries: Count = 5
+
+    @property
+    def cache_gb(self) -> float:
+        """Of scratch. An emptyDir shows the free space of the whole node, so that its own limit must be told."""
+        return quantity(self.scratch) / 1e9 * (_CACHED if self.scratch_class is None else 1)
 
 
 _GPU_TAINT = Toleration(key="nvidia.com/gpu", effect="NoSchedule")
