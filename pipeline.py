@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """The pipeline: its arrows, and the three ways to use it: run it here, compile it, or send it to a cluster."""
 
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from components.register import register as register_stage
 from components.render import render as render_stage
 from components.render_part import render_part as render_part_stage
 from components.teacher import teacher as teacher_stage
+from roomseg.cli import DEFAULT_STORE, Profile, Settings, Store, TrackingUri, run_command_line
 from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
 from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
@@ -179,6 +181,12 @@ def submit(
         typer.echo(f"run {run_id} succeeded")
 
 
+def check_store(store: str) -> None:
+    """Refuses what ``open_store`` will refuse in each stage, without a client for S3."""
+    if not store or ("://" in store and not re.match("s3://[^/]", store)):
+        raise UsageError(f"--store {store or 'is empty'}: expected a directory or s3://bucket/prefix")
+
+
 def check_submission(cluster: ClusterConfig, store: str, allow_tags: bool) -> None:
     """What can be known to go wrong before anything is sent; raises ``UsageError``."""
     if not cluster.kfp.host and not cluster.kfp.kubeconfig:
@@ -194,62 +202,64 @@ def check_submission(cluster: ClusterConfig, store: str, allow_tags: bool) -> No
 
 # The command line
 
+Local = Annotated[bool, typer.Option("--local", help="Run the whole pipeline on this machine.")]
+Compile = Annotated[
+    Path | None, typer.Option("--compile", metavar="FILE", help="Write the KFP package, such as pipeline.yaml.")
+]
+Submit = Annotated[bool, typer.Option("--submit", help="Start a run on a KFP cluster (needs --host).")]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Only say what a run would take: hours, storage, requests; what is known.")
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster", envvar="ROOMSEG_CLUSTER", help="Server, images and pods. Default: ~/.config/roomseg.toml."
+    ),
+]
+Host = Annotated[str | None, typer.Option(envvar="KFP_HOST", help="URL of the KFP API, with --submit.")]
+Kubeconfig = Annotated[
+    str | None, typer.Option(envvar="KUBECONFIG", help="Instead of --host: reach KFP through the cluster's API.")
+]
+KubeContext = Annotated[str | None, typer.Option(help="Context in the kubeconfig.")]
+Namespace = Annotated[str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")]
+Token = Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token of the KFP API.")]
+Experiment = Annotated[
+    str | None, typer.Option(envvar="KFP_EXPERIMENT", help="KFP experiment of the run. Default: roomseg.")
+]
+ServiceAccount = Annotated[str | None, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="Service account of the pods.")]
+RunName = Annotated[str | None, typer.Option(envvar="KFP_RUN_NAME", help="Name of the run. Default: profile and time.")]
+RenderImage = Annotated[str | None, typer.Option(help="Image of render, as NAME@sha256:...")]
+TrainImage = Annotated[str | None, typer.Option(help="Image of the other stages, as NAME@sha256:...")]
+AllowTags = Annotated[bool, typer.Option("--allow-tags", help="Take images by a tag, which may change.")]
+Watch = Annotated[bool, typer.Option("--watch", help="With --submit: follow the run, and end with its status.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --submit: only print what would be sent.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show all that KFP prints (it goes to a log anyway).")]
+
 
 def main(
-    local: Annotated[bool, typer.Option("--local", help="Run the whole pipeline on this machine.")] = False,
-    compile_: Annotated[
-        Path | None, typer.Option("--compile", metavar="FILE", help="Write the KFP package, such as pipeline.yaml.")
-    ] = None,
-    submit_: Annotated[bool, typer.Option("--submit", help="Start a run on a KFP cluster (needs --host).")] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what a run would take: hours, storage, requests; what is known.")
-    ] = False,
-    profile: Annotated[
-        str, typer.Option(help="demo: minutes on two cores. paper: every number of the paper.")
-    ] = "demo",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Change a value, such as teacher.epochs=3. Repeatable."
-        ),
-    ] = None,
-    store: Annotated[str, typer.Option(help="Where artifacts go: a folder or s3://BUCKET/PREFIX.")] = "roomseg-store",
-    tracking_uri: Annotated[
-        str,
-        typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server. Default: a database in the store's folder."),
-    ] = "",
-    cluster_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--cluster", envvar="ROOMSEG_CLUSTER", help="Server, images and pods. Default: ~/.config/roomseg.toml."
-        ),
-    ] = None,
-    host: Annotated[str | None, typer.Option(envvar="KFP_HOST", help="URL of the KFP API, with --submit.")] = None,
-    kubeconfig: Annotated[
-        str | None, typer.Option(envvar="KUBECONFIG", help="Instead of --host: reach KFP through the cluster's API.")
-    ] = None,
-    kube_context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
-    namespace: Annotated[str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")] = None,
-    token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token of the KFP API.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option(envvar="KFP_EXPERIMENT", help="KFP experiment of the run. Default: roomseg.")
-    ] = None,
-    service_account: Annotated[
-        str | None, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="Service account of the pods.")
-    ] = None,
-    render_image: Annotated[str | None, typer.Option(help="Image of render, as NAME@sha256:...")] = None,
-    train_image: Annotated[str | None, typer.Option(help="Image of the other stages, as NAME@sha256:...")] = None,
-    allow_tags: Annotated[bool, typer.Option("--allow-tags", help="Take images by a tag, which may change.")] = False,
-    run_name: Annotated[
-        str | None, typer.Option(envvar="KFP_RUN_NAME", help="Name of the run. Default: profile and time.")
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--watch", help="With --submit: follow the run, and end with its status.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --submit: only print what would be sent.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show all that KFP prints (it goes to a log anyway).")
-    ] = False,
+    local: Local = False,
+    compile_: Compile = None,
+    submit_: Submit = False,
+    plan: Plan = False,
+    profile: Profile = "demo",
+    settings: Settings = None,
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = "",
+    cluster_file: ClusterFile = None,
+    host: Host = None,
+    kubeconfig: Kubeconfig = None,
+    kube_context: KubeContext = None,
+    namespace: Namespace = None,
+    token: Token = None,
+    experiment: Experiment = None,
+    service_account: ServiceAccount = None,
+    render_image: RenderImage = None,
+    train_image: TrainImage = None,
+    allow_tags: AllowTags = False,
+    run_name: RunName = None,
+    follow: Watch = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
 ) -> None:
     """Render rooms, train a 2D teacher and a 3D student, distill, evaluate, register.
 
@@ -258,26 +268,27 @@ def main(
     """
     if sum([local, compile_ is not None, submit_, plan]) != 1:
         raise UsageError("give one of --local, --compile FILE, --submit and --plan (see --help)")
+    for option, given in {"--watch": follow, "--dry-run": dry_run}.items():
+        if given and not submit_:
+            raise UsageError(f"{option} is for --submit; leave it out, or give --submit")
+    check_store(store)
     config = override(profile_of(profile), settings or [])
     check_backbone(config.teacher.backbone)
     if local:
         return run_local(config, store, tracking_uri, verbose)
     if plan:
         return typer.echo(describe_plan(config, read_cluster(cluster_file)))
-    said = {
-        "kfp": {
-            "host": host,
-            "kubeconfig": None if host else kubeconfig,
-            "kube_context": kube_context,
-            "namespace": namespace,
-            "token": token,
-            "experiment": experiment,
-            "run_name": run_name,
-            "service_account": service_account,
-        },
-        "images": {"render": render_image, "train": train_image},
+    kfp = {
+        "host": host,
+        "kubeconfig": None if host else kubeconfig,
+        "kube_context": kube_context,
+        "namespace": namespace,
+        "token": token,
+        "experiment": experiment,
+        "run_name": run_name,
+        "service_account": service_account,
     }
-    cluster = read_cluster(cluster_file).changed(said)
+    cluster = read_cluster(cluster_file).changed({"kfp": kfp, "images": {"render": render_image, "train": train_image}})
     if compile_ is not None:
         compile_to(compile_, config, cluster, store, tracking_uri)
         return typer.echo(f"wrote {compile_}")
@@ -289,6 +300,4 @@ def main(
 
 
 if __name__ == "__main__":
-    from roomseg.cli import run_command_line
-
     run_command_line(main)

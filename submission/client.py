@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from roomseg.cluster import KfpServer
-from roomseg.errors import UsageError, UserError
+from roomseg.errors import UserError
+from roomseg.runtime.kfp_api import kfp_api
+from roomseg.runtime.web import Refused, Silent
 
-TRIES = 5  # of a call that a busy or starting server answers with 5xx
+# Pauses between tries while the server is busy, starts, or breaks connections off.
+AT_THE_START_S = (1, 2, 4, 8)
+WATCHING_S = (*AT_THE_START_S, *[15] * 40)
 T = TypeVar("T")
 
 
@@ -25,8 +27,7 @@ class Kfp:
     def __init__(self, server: KfpServer) -> None:
         self.server = server
         self.name = f"--host {server.host}" if server.host else f"--kubeconfig {server.kubeconfig}"
-        if server.host:
-            _check_healthz(server.host, server.token)
+        self._check_health()
         with self._errors():
             self._client = _open_client(server)
 
@@ -37,14 +38,15 @@ class Kfp:
             experiment = self._patiently(
                 lambda: self._client.create_experiment(server.experiment, namespace=server.namespace)
             ).experiment_id
+            older = self._patiently(lambda: self._runs_named(run_name, experiment))
             tried = False
 
             def start() -> str:
                 nonlocal tried
-                started = self._run_named(run_name, experiment) if tried else None
+                started = [run for run in self._runs_named(run_name, experiment) if run not in older] if tried else []
                 tried = True
-                if started is not None:
-                    return started
+                if started:
+                    return started[0]
                 run = self._client.run_pipeline(
                     experiment, run_name, str(package), service_account=server.service_account
                 )
@@ -53,26 +55,49 @@ class Kfp:
             return self._patiently(start)
 
     def run(self, run_id: str) -> Any:  # kfp_server_api.V2beta1Run
+        """Waits for minutes while the server does not answer: the run goes on meanwhile."""
         with self._errors():
-            return self._patiently(lambda: self._client.get_run(run_id))
+            return self._patiently(lambda: self._client.get_run(run_id), WATCHING_S)
 
-    def _run_named(self, name: str, experiment_id: str) -> str | None:
+    def _runs_named(self, name: str, experiment_id: str) -> list[str]:
+        """Ids, the newest first."""
         same = {"operation": "EQUALS", "key": "display_name", "string_value": name}
         answer = self._client.list_runs(
-            experiment_id=experiment_id, namespace=self.server.namespace, filter=json.dumps({"predicates": [same]})
+            experiment_id=experiment_id,
+            namespace=self.server.namespace,
+            sort_by="created_at desc",
+            filter=json.dumps({"predicates": [same]}),
         )
-        return answer.runs[0].run_id if answer.runs else None
+        return [run.run_id for run in answer.runs or []]
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _check_health(self) -> None:
+        """A look before KFP's client, which would try for half a minute and print warnings."""
+        get = kfp_api(self.server)
+        for wait_s in (*AT_THE_START_S[:-1], None):
+            try:
+                get("/healthz")
+                return
+            except Refused as error:
+                if error.status < 500 or wait_s is None:
+                    raise UserError(f"{self.name}: {self._refusal(error.status, error.reason, error.body)}") from None
+                time.sleep(wait_s)
+            except Silent as error:
+                what = "give the URL of its API" if self.server.host else "is it the right cluster?"
+                raise UserError(f"{self.name}: no KFP server answers there ({error}); {what}") from None
+
+    def _patiently(self, call: Callable[[], T], waits_s: Sequence[float] = AT_THE_START_S) -> T:
         from kfp_server_api.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
 
-        for wait_s in (1, 2, 4, 8)[: TRIES - 1]:
+        for wait_s in waits_s:
             try:
                 return call()
             except ApiException as error:
                 if error.status is None or error.status < 500:
                     raise
-                time.sleep(wait_s)
+            except HTTPError:  # refused, reset, silent: a server that starts anew, or a proxy before it
+                pass
+            time.sleep(wait_s)
         return call()
 
     @contextmanager
@@ -83,11 +108,25 @@ class Kfp:
         try:
             yield
         except ApiException as error:
-            raise UserError(f"{self.name}: {_refusal(error.status, error.reason, error.body)}") from None
+            raise UserError(f"{self.name}: {self._refusal(error.status, error.reason, error.body)}") from None
         except (ApiTypeError, ApiValueError) as error:
             raise UserError(f"{self.name}: the server's answer is none of a KFP API server: {error}") from None
-        except HTTPError as error:
+        except (HTTPError, TimeoutError) as error:
             raise UserError(f"{self.name}: no KFP server answers there ({type(error).__name__})") from None
+
+    def _refusal(self, status: int | None, reason: str | None, body: bytes | str | None) -> str:
+        if not status:  # no answer, but a certificate that does not fit
+            return f"no KFP server answers there ({reason})"
+        if status == 401 and "expired" in _text(body).lower():
+            return "the token has expired (401); get a new one"
+        if status == 401:
+            remedy = "give a valid token by --token or KFP_TOKEN" if self.server.host else "renew its credentials"
+            return f"the server refused us (401); {remedy}"
+        if status == 403:
+            return f"no right to do this in the run's namespace ({status}): {_message(body)}"
+        if status == 404:
+            return f"the server answered 404 {reason}; is this the address of a KFP API server?"
+        return f"the server answered {status} {reason}: {_message(body)}"
 
 
 def _open_client(server: KfpServer) -> Any:
@@ -95,65 +134,16 @@ def _open_client(server: KfpServer) -> Any:
         from kubernetes.config import kube_config
 
         # KFP's client takes no path, only kubernetes's default, which is KUBECONFIG as it was at the import.
-        kube_config.KUBE_CONFIG_DEFAULT_LOCATION = _existing_kubeconfig(server)
+        kube_config.KUBE_CONFIG_DEFAULT_LOCATION = server.kubeconfig
     warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
     import kfp
 
     return kfp.Client(
         host=server.host,
         namespace=server.kfp_namespace,
-        existing_token=server.token,
+        existing_token=server.token if server.host else None,  # with a token it would look at no kubeconfig
         kube_context=server.kube_context,
     )
-
-
-def _existing_kubeconfig(server: KfpServer) -> str:
-    assert server.kubeconfig is not None
-    path = Path(server.kubeconfig).expanduser()
-    if not path.is_file():
-        raise UsageError(f"--kubeconfig {path}: no such file")
-    from kubernetes import config
-    from kubernetes.config.config_exception import ConfigException
-
-    try:
-        config.load_kube_config(str(path), context=server.kube_context)
-    except ConfigException as error:
-        raise UsageError(f"--kubeconfig {path}: {error}") from None
-    return str(path)
-
-
-def _check_healthz(host: str, token: str | None) -> None:
-    """A look before KFP's client, which would try for half a minute and print warnings."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = f"{host.rstrip('/')}/apis/v2beta1/healthz"
-    for wait_s in (1, 2, 4, None):
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
-                json.load(answer)
-                return
-        except urllib.error.HTTPError as error:
-            if error.code < 500 or wait_s is None:
-                raise UserError(f"--host {host}: {_refusal(error.code, error.reason, error.read())}") from None
-            time.sleep(wait_s)
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise UserError(f"--host {host}: no KFP server answers there ({reason})") from None
-        except ValueError:
-            raise UserError(
-                f"--host {host}: what answers there is no KFP API server; give the URL of its API"
-            ) from None
-
-
-def _refusal(status: int | None, reason: str | None, body: bytes | str | None) -> str:
-    if status == 401 and "expired" in _text(body).lower():
-        return "the token has expired (401); get a new one"
-    if status == 401:
-        return "the server refused us (401); give a valid token by --token or KFP_TOKEN"
-    if status == 403:
-        return f"no right to do this in the run's namespace ({status}): {_message(body)}"
-    if status == 404:
-        return f"the server answered 404 {reason}; is this the address of a KFP API server?"
-    return f"the server answered {status} {reason}: {_message(body)}"
 
 
 def _text(body: bytes | str | None) -> str:

@@ -8,10 +8,8 @@ from kfp import dsl, kubernetes
 
 from roomseg.cluster import Pod
 from roomseg.runtime.train_job import TRAIN_JOB
+from submission.images import IMAGE_USER, SCRATCH
 from submission.train_job import train_job_spec
-
-SCRATCH = "/scratch"
-IMAGE_USER = 1000  # of the images; also their group
 
 # KFP counts the limit from a task's first start and takes an hour if nothing is said: a pod that is preempted after
 # that would never be tried again.
@@ -64,6 +62,8 @@ def _volumes(task: dsl.PipelineTask, pod: Pod) -> None:
 
 def _variables(pod: Pod) -> dict[str, str]:
     caches = {"ROOMSEG_CACHE_DIR": SCRATCH, "NUMBA_CACHE_DIR": f"{SCRATCH}/numba", "TMPDIR": SCRATCH}
+    if pod.scratch_class is None:
+        caches["ROOMSEG_CACHE_GB"] = f"{pod.cache_gb:.3g}"
     return {**caches, **pod.env}
 
 

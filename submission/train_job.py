@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from roomseg.cluster import Pod
+from submission.images import IMAGE_USER, SCRATCH
 
 MANAGER = "roomseg.io/pipeline"  # owner of our patch of the runtime
 CONTAINER = "node"  # of the torch runtimes: the replicated job and its container
@@ -35,15 +36,16 @@ def _secrets(pod: Pod) -> list[dict[str, Any]]:
 
 
 def _pod_patch(pod: Pod, service_account: str | None) -> dict[str, Any]:
-    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+    mounts = [{"name": "scratch", "mountPath": SCRATCH}]
     volumes: list[dict[str, Any]] = [{"name": "scratch", **_scratch(pod)}]
     if pod.shm is not None:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": pod.shm}})
+    user = {"runAsUser": IMAGE_USER, "runAsGroup": IMAGE_USER, "fsGroup": IMAGE_USER, "runAsNonRoot": True}
     return {
         "nodeSelector": pod.node_selector,
         "tolerations": [toleration.model_dump(exclude_none=True) for toleration in pod.tolerations],
-        "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "runAsNonRoot": True},
+        "securityContext": user,
         "volumes": volumes,
         "containers": [{"name": CONTAINER, "volumeMounts": mounts}],
         **({"serviceAccountName": service_account} if service_account else {}),

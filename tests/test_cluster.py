@@ -8,7 +8,7 @@ import yaml
 from kfp import compiler
 
 from pipeline import build_pipeline
-from roomseg.cluster import ClusterConfig, Toleration, read_cluster
+from roomseg.cluster import ClusterConfig, Toleration, quantity, read_cluster
 from roomseg.errors import UsageError
 from roomseg.profiles import paper
 from tests.golden.update import GOLDEN
@@ -54,6 +54,24 @@ def test_a_pod_is_its_defaults_changed_by_all_and_by_its_own_table(cluster):
     assert (cluster.pod("render").gpus, cluster.pod("render").labels) == (0, {"team": "perception"})
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("8", 8),
+        ("500m", 0.5),
+        ("1.5", 1.5),
+        ("2k", 2000),
+        ("3Ki", 3072),
+        ("1G", 1e9),
+        ("50Gi", 50 << 30),
+        ("1Pi", 1 << 50),
+    ],
+)
+def test_quantities_are_as_kubernetes_reads_them(text, number):
+    assert quantity(text) == number
+    assert ClusterConfig(pods={"all": {"scratch": text}}).pod("render").scratch == text
+
+
 def test_what_was_said_on_the_command_line_wins(cluster):
     changed = cluster.changed(
         {"kfp": {"host": "http://other", "token": None}, "images": {"render": "r", "train": None}}
@@ -61,6 +79,11 @@ def test_what_was_said_on_the_command_line_wins(cluster):
     assert (changed.kfp.host, changed.kfp.token, changed.images.render) == ("http://other", None, "r")
     assert changed.images.train == ClusterConfig().images.train
     assert changed.render.shards == 3
+
+
+def test_what_was_said_on_the_command_line_is_checked_too(cluster):
+    with pytest.raises(UsageError, match=r"images\.render: got 'a b'; expected an image"):
+        cluster.changed({"images": {"render": "a b"}})
 
 
 def test_pods_in_the_compiled_pipeline(compiled):
@@ -74,6 +97,9 @@ def test_pods_in_the_compiled_pipeline(compiled):
     }
     env = {each["name"]: each["value"] for each in container["env"]}
     assert (env["AWS_ENDPOINT_URL"], env["ROOMSEG_CACHE_DIR"]) == ("http://s3:8333", "/scratch")
+    assert "ROOMSEG_CACHE_GB" not in env  # a volume of its own tells its size
+    render = spec["deploymentSpec"]["executors"]["exec-render"]["container"]["env"]
+    assert {"name": "ROOMSEG_CACHE_GB", "value": "37.6"} in render  # of the 53.7 GB of its emptyDir
     pod = executors["exec-pretrain"]
     assert pod["nodeSelector"]["labels"] == {"cloud/accelerator": "a100"}
     assert pod["podMetadata"]["labels"] == {"team": "perception", "tier": "train"}
@@ -130,6 +156,17 @@ def test_every_pod_is_tried_again_for_days_and_runs_as_nobody_special(profile):
         ("[pods.techer]\ngpus = 1", "pods.techer: expected all, render, render_part"),
         ("[pods.teacher]\nmemory = '32 GB'", "pods.teacher: memory: String should match pattern"),
         ("[pods.teacher", "is no valid TOML"),
+        ("[pods.teacher]\ncpu = '0'", "pods.teacher: cpu: got '0'; expected more than nothing"),
+        ("[pods.teacher]\nmemory = '32ki'", "pods.teacher: memory: String should match pattern"),
+        ("[pods.teacher]\nscratch = '0.0Gi'", "pods.teacher: scratch: got '0.0Gi'; expected more than nothing"),
+        ("[pods.all.labels]\n'my team' = 'x'", "labels.my team.[key]: String should match pattern"),
+        ("[pods.all.node_selector]\npool = 'a b'", "node_selector.pool: String should match pattern"),
+        ("[pods.all.env]\n'A=B' = 'x'", "env.A=B.[key]: String should match pattern"),
+        ("[[pods.all.secrets]]\nname = ''\nenv = {a = 'A'}", "secrets.0.name: String should have at least 1"),
+        ("[images]\nrender = ''", "images.render: got ''; expected an image, such as registry.example.org/train@"),
+        ("[images]\ntrain = 'a b'", "images.train: got 'a b'; expected an image"),
+        ("[images]\ntrain = 'host:port/train'", "images.train: got 'host:port/train'; expected an image"),
+        ("[images]\ntrain = 'r.example/train@sha256:...'", "images.train: got 'r.example/train@sha256:...'; expected"),
         ("[pods.render]\nnodes = 2", "pods.render.nodes: got 2; only teacher, pretrain, distill run on several"),
     ],
 )

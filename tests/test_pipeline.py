@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import check_store
+from roomseg.errors import UsageError
 from roomseg.profiles import demo
+from roomseg.runtime.storage import open_store
 from tests.golden.update import GOLDEN, PROFILES, compile_profile
 
 ROOT = Path(__file__).parent.parent
@@ -130,6 +133,16 @@ def test_compile_writes_the_package(tmp_path):
             1,
             "no KFP server answers",
         ),
+        (["--submit", "--host", "http://127.0.0.1:9", "--store", "gs://b/p"], 2, "expected a directory or s3://bucket"),
+        (["--submit", "--host", "http://127.0.0.1:9", "--store", "s3://"], 2, "expected a directory or s3://bucket"),
+        (["--submit", "--host", "http://127.0.0.1:9", "--store", "file:///x"], 2, "expected a directory or s3://"),
+        (["--submit", "--host", "http://127.0.0.1:9", "--render-image", "a b"], 2, "images.render: got 'a b'"),
+        (["--compile", "x.yaml", "--store", "s3:///p"], 2, "--store s3:///p: expected a directory or s3://bucket"),
+        (["--local", "--store", "gs://b/p"], 2, "--store gs://b/p: expected a directory or s3://bucket/prefix"),
+        (["--local", "--store", ""], 2, "--store is empty: expected a directory or s3://bucket/prefix"),
+        (["--local", "--dry-run"], 2, "--dry-run is for --submit"),
+        (["--compile", "/nowhere/x.yaml", "--dry-run"], 2, "--dry-run is for --submit"),
+        (["--local", "--watch"], 2, "--watch is for --submit"),
         (["--compile", "x.yaml", "--cluster", "/nowhere.toml"], 2, "/nowhere.toml: cannot be read"),
         (["--local", "--store", "/proc/nowhere"], 1, "/proc/nowhere"),
     ],
@@ -140,6 +153,18 @@ def test_mistakes_get_one_line(arguments, code, words):
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("store", ["", "gs://b/p", "s3://", "s3:///p", "file:///x", "S3://b", "://"])
+def test_a_store_that_no_stage_would_open_is_refused_at_once(store):
+    for check in (check_store, open_store):
+        with pytest.raises(UsageError, match=r"expected a directory or s3://bucket/prefix"):
+            check(store)
+
+
+@pytest.mark.parametrize("store", ["folder", "/a/b", "s3://b", "s3://b/", "s3://b/p/q"])
+def test_a_store_that_stages_open_is_not_refused(store):
+    check_store(store)
 
 
 def test_help_says_what_a_newcomer_needs():

@@ -23,16 +23,53 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 import roomseg
 from roomseg.config import Count, Positive, Section, error_line
 from roomseg.errors import UsageError
 
 DEFAULT_FILE = Path("~/.config/roomseg.toml")
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]  # Kubernetes's: 500m, 8, 16Gi
+_UNITS = {"": 1.0, "m": 1e-3}
+_UNITS |= {unit: 1000.0**power for power, unit in enumerate("kMGTP", 1)}
+_UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTP", 1)}
+_CACHED = 0.7  # so much of an emptyDir is for the cache: a pod that fills its emptyDir is evicted
+
+
+def _something(text: str) -> str:
+    if not re.search("[1-9]", text):
+        raise ValueError(f"got {text!r}; expected more than nothing")
+    return text
+
+
+def _image(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", name, re.ASCII):
+        raise ValueError(f"got {name!r}; expected an image, such as registry.example.org/train@sha256:(64 hex digits)")
+    return name
+
+
+# As Kubernetes takes them
+Quantity = Annotated[  # such as 500m, 8 and 16Gi
+    str,
+    Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTP]i?)?$"),
+    AfterValidator(_something),
+]
+LabelKey = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"),
+]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+Variable = Annotated[str, Field(pattern=r"^[-._A-Za-z][-._A-Za-z0-9]*$")]
+Name = Annotated[str, Field(min_length=1)]
+Image = Annotated[str, AfterValidator(_image)]
 TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "gate", "register", "finish")
 TRAINING = ("teacher", "pretrain", "distill")  # may run on several nodes
+
+
+def quantity(text: str) -> float:
+    """Of bytes or cores."""
+    number = text.rstrip("".join(_UNITS))
+    return float(number) * _UNITS[text[len(number) :]]
 
 
 class KfpServer(Section):
@@ -50,8 +87,8 @@ class KfpServer(Section):
 
 
 class Images(Section):
-    render: str = f"ghcr.io/roomseg/render:{roomseg.__version__}"
-    train: str = f"ghcr.io/roomseg/train:{roomseg.__version__}"
+    render: Image = f"ghcr.io/roomseg/render:{roomseg.__version__}"
+    train: Image = f"ghcr.io/roomseg/train:{roomseg.__version__}"
 
     def tags(self) -> list[str]:
         """Those whose content may change: not by digest."""
@@ -71,8 +108,8 @@ class Toleration(Section):
 
 
 class SecretEnv(Section):
-    name: str  # of a Secret in the run's namespace
-    env: dict[str, str]  # key in it -> environment variable
+    name: Name  # of a Secret in the run's namespace
+    env: dict[Name, Variable]  # key in it -> environment variable
 
 
 class Pod(Section):
@@ -82,17 +119,22 @@ class Pod(Section):
     memory: Quantity = "16Gi"
     gpus: Count = 0
     nodes: Positive = 1  # of a training stage; several: a TrainJob of so many such pods
-    runtime: str = "torch-distributed"  # ClusterTrainingRuntime of the TrainJob
-    gpu_resource: str = "nvidia.com/gpu"
-    node_selector: dict[str, str] = Field({})
+    runtime: Name = "torch-distributed"  # ClusterTrainingRuntime of the TrainJob
+    gpu_resource: Name = "nvidia.com/gpu"
+    node_selector: dict[LabelKey, LabelValue] = Field({})
     tolerations: tuple[Toleration, ...] = ()
-    labels: dict[str, str] = Field({})
-    env: dict[str, str] = Field({})
+    labels: dict[LabelKey, LabelValue] = Field({})
+    env: dict[Variable, str] = Field({})
     secrets: tuple[SecretEnv, ...] = ()  # none where the service account has a role of its own (IRSA)
     scratch: Quantity = "50Gi"  # for the cache of the store
     scratch_class: str | None = None  # storage class of an ephemeral volume for it; null: the node's own disk
     shm: Quantity | None = None  # /dev/shm, in memory; counts towards ``memory``
     retries: Count = 5
+
+    @property
+    def cache_gb(self) -> float:
+        """Of scratch. An emptyDir shows the free space of the whole node, so that its own limit must be told."""
+        return quantity(self.scratch) / 1e9 * (_CACHED if self.scratch_class is None else 1)
 
 
 _GPU_TAINT = Toleration(key="nvidia.com/gpu", effect="NoSchedule")
@@ -132,11 +174,17 @@ class ClusterConfig(Section):
         return self
 
     def changed(self, said: dict[str, dict[str, str | None]]) -> ClusterConfig:
-        """With other values in some tables: those of a command line. What is None was not said."""
+        """With other values in some tables: those of a command line. What is None was not said.
+
+        Raises ``UsageError``.
+        """
         values = self.model_dump()
         for table, changes in said.items():
             values[table].update({name: value for name, value in changes.items() if value is not None})
-        return ClusterConfig.model_validate(values)
+        try:
+            return ClusterConfig.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(error_line(error)) from None
 
     def pod(self, task: str) -> Pod:
         """The defaults of a task, changed by ``pods.all``, then by its own table; tables in them are joined."""

@@ -5,15 +5,12 @@ Nothing here has run on a GPU. What was not measured is said to be so, and not g
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from roomseg.cluster import ClusterConfig
+from roomseg.cluster import ClusterConfig, quantity
 from roomseg.comparisons import comparisons
 from roomseg.config import PipelineConfig, RenderConfig
 
-_SUFFIX = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
-_BINARY = {"ki": 2**10, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 _REQUESTS_PER_SHARD = 4  # the shard, its summary, and a note for each that it is there
 _REQUESTS_FIXED = 4  # index, audit, what was turned away, manifest
 
@@ -91,9 +88,10 @@ def warnings(config: PipelineConfig, cluster: ClusterConfig) -> list[str]:
     found = []
     need = stored_gigabytes(config.render)
     for task in ("teacher", "pretrain", "distill", "evaluate"):
-        scratch = quantity(cluster.pod(task).scratch) / 1e9
-        if scratch < need:
-            found.append(f"pods.{task}.scratch is {scratch:.1f} GB, the rooms are {need:.1f} GB: raise it")
+        pod = cluster.pod(task)
+        if pod.cache_gb < need:
+            holds = f"pods.{task}.scratch is {pod.scratch} and holds {pod.cache_gb:.1f} GB of the store"
+            found.append(f"{holds}, the rooms are {need:.1f} GB: raise it")
     rooms, fan_out = sum(config.render.rooms.values()), cluster.render
     shards = -(-rooms // config.render.rooms_per_shard)
     if fan_out.shards > shards:
@@ -101,13 +99,6 @@ def warnings(config: PipelineConfig, cluster: ClusterConfig) -> list[str]:
     if fan_out.parallelism > fan_out.shards:
         found.append(f"render.parallelism is {fan_out.parallelism}, above render.shards {fan_out.shards}: lower it")
     return found
-
-
-def quantity(text: str) -> float:
-    """A Kubernetes quantity: 500m, 8, 16Gi."""
-    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", text)
-    assert match, text
-    return float(match[1]) * {**_SUFFIX, **_BINARY}[match[2]]
 
 
 def describe(config: PipelineConfig, cluster: ClusterConfig) -> str:

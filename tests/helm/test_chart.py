@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from roomseg.runtime.doctor.kubeflow import NEEDED, NEEDED_BY_TRAIN_JOBS, Right
+from roomseg.runtime.train_job import JOBSET_NAME, train_job
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm" / "roomseg"
 KUBERNETES = ("1.36", "1.37")
-FOREIGN = {"InferenceService"}  # kinds of others, whose schemas are not Kubernetes's
 CPU_LIMIT = {"resourceFieldRef": {"resource": "limits.cpu"}}  # where a variable comes from that is no secret
 
 AWS = {"serviceAccount": {"roleArn": "arn:aws:iam::123456789012:role/roomseg"}}
@@ -76,9 +76,36 @@ def pods(manifests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_every_manifest_is_valid(manifests, version):
-    checked = [m for m in manifests if m["kind"] not in FOREIGN]
-    for manifest in checked:
+    for manifest in manifests:
+        check_manifest(manifest, version)
+
+
+def check_manifest(manifest: dict[str, Any], version: str) -> None:
+    if manifest["kind"] == "InferenceService":
+        check_inference_service(manifest, version)
+    else:
         kubernetes_validate.validate(manifest, version, strict=True)
+
+
+# KServe's ComponentExtensionSpec (pkg/apis/serving/v1beta1/component.go); the other fields of a predictor that names
+# its own container are those of a pod.
+OF_A_COMPONENT = {
+    "minReplicas": int, "maxReplicas": int, "scaleTarget": int, "scaleMetric": str, "containerConcurrency": int,
+    "timeout": int, "canaryTrafficPercent": int, "logger": dict, "batcher": dict, "labels": dict, "annotations": dict,
+    "deploymentStrategy": dict,
+}  # fmt: skip
+
+
+def check_inference_service(manifest: dict[str, Any], version: str) -> None:
+    assert (manifest["apiVersion"], set(manifest["spec"])) == ("serving.kserve.io/v1beta1", {"predictor"})
+    predictor = manifest["spec"]["predictor"]
+    own = {name: value for name, value in predictor.items() if name in OF_A_COMPONENT}
+    assert [name for name, value in own.items() if type(value) is not OF_A_COMPONENT[name]] == []
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": manifest["metadata"]}
+    pod["spec"] = {name: value for name, value in predictor.items() if name not in own}
+    kubernetes_validate.validate(pod, version, strict=True)
+    assert set(manifest) == {"apiVersion", "kind", "metadata", "spec"}
+    assert [container["name"] for container in predictor["containers"]] == ["kserve-container"]
 
 
 def test_the_schemas_find_faults():
@@ -86,6 +113,17 @@ def test_the_schemas_find_faults():
     broken["spec"]["replicsa"] = 1
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, KUBERNETES[0], strict=True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"minReplica": 1}, {"minReplicas": "1"}, {"volumes": [{"name": "tmp", "emptyDri": {}}]}, {"model": {}}]
+)
+def test_the_schemas_find_faults_in_an_inference_service(change):
+    service = named(render({"serving": {"enabled": True}}), "InferenceService", "roomseg")
+    check_manifest(service, KUBERNETES[0])
+    service["spec"]["predictor"].update(change)
+    with pytest.raises((kubernetes_validate.ValidationError, AssertionError)):
+        check_manifest(service, KUBERNETES[0])
 
 
 def test_no_two_manifests_are_the_same(manifests):
@@ -150,6 +188,31 @@ def test_with_a_role_no_keys_are_asked_for():
     assert not any(m["kind"] == "StatefulSet" for m in manifests)
     providers = yaml.safe_load(named(manifests, "ConfigMap", "kfp-launcher")["data"]["providers"])
     assert providers["s3"]["default"]["credentials"] == {"fromEnv": True}
+
+
+@pytest.mark.parametrize(
+    ("labels", "chosen"),
+    [
+        ({"workflows.argoproj.io/workflow": "roomseg-x1"}, True),
+        ({JOBSET_NAME: train_job("teacher", "0" * 20, {"trainer": {"env": []}}, "")["metadata"]["name"]}, True),
+        ({JOBSET_NAME: "of-somebody-else"}, False),
+        ({"app.kubernetes.io/name": "mlflow"}, False),
+        (None, False),
+    ],
+)
+def test_pods_of_pipelines_and_of_their_train_jobs_get_the_priority(labels, chosen):
+    policy = named(render({"priority": {"enabled": True}}), "MutatingAdmissionPolicy", "roomseg-perception")
+    (condition,) = policy["spec"]["matchConditions"]
+    assert "objectSelector" not in policy["spec"]["matchConstraints"]
+    assert as_cel(condition["expression"], labels) == chosen
+
+
+def as_cel(expression: str, labels: dict[str, str] | None) -> bool:
+    """Of CEL what is nearly Python: ``in``, brackets, ``startsWith``, ``&&``, ``||`` and ``has(labels)``."""
+    words = {"has(object.metadata.labels)": "labels is not None", "object.metadata.labels": "labels"}
+    for cel, python in {**words, "&&": "and", "||": "or", ".startsWith(": ".startswith("}.items():
+        expression = expression.replace(cel, python)
+    return eval(expression, {"__builtins__": {}}, {"labels": labels})
 
 
 def test_the_model_server_has_as_many_threads_as_cores():

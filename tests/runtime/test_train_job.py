@@ -35,12 +35,18 @@ def manifest() -> dict[str, Any]:
 
 
 class Cluster:
-    """What the API server has: one job, which takes each of ``states`` at the next looks."""
+    """What the API server has: one job, which takes each of ``states`` at the next looks.
+
+    A number among them is the status that this look is refused with.
+    """
 
     def __init__(self) -> None:
         self.server = Answers()
         self.job: dict[str, Any] | None = None
         self.states: list[Any] = []
+        self.hidden = 0  # so many looks find no job, whatever there is
+        self.busy: dict[str, list[int]] = {"POST": [], "DELETE": []}  # statuses of the next requests
+        self.answers_late = False  # a job that is made is so although the answer is 504
         self.made, self.deleted = 0, 0
         one = f"{FOLDER}/{NAME}"
         self.server.of = {
@@ -49,18 +55,25 @@ class Cluster:
 
     def _make(self, headers: dict[str, str], body: Any) -> Any:
         assert TrainerV1alpha1TrainJob.from_dict(body).to_dict() == body
+        if self.busy["POST"]:
+            return self.busy["POST"].pop(0), {"message": "busy"}, {}
+        if self.job is not None:
+            return 409, {"reason": "AlreadyExists", "message": "trainjobs already exists"}, {}
         self.job, self.made = body, self.made + 1
-        return 201, body, {}
+        return (504, {"message": "time-out"}, {}) if self.answers_late else (201, body, {})
 
     def _get(self, headers: dict[str, str], body: Any) -> Any:
-        if self.job is None:
+        if self.states and isinstance(self.states[0], int):
+            return self.states.pop(0), {"message": "busy"}, {}
+        if self.job is None or self.hidden:
+            self.hidden = max(0, self.hidden - 1)
             return 404, {"message": "not found"}, {}
         state = self.states.pop(0) if self.states else None
-        if isinstance(state, int):
-            return state, {"message": "busy"}, {}
         return 200, {**self.job, **({"status": {"conditions": [state]}} if state else {})}, {}
 
     def _delete(self, headers: dict[str, str], body: Any) -> Any:
+        if self.busy["DELETE"]:
+            return self.busy["DELETE"].pop(0), {"message": "busy"}, {}
         found, self.job = self.job, None
         self.deleted += found is not None
         return (200 if found else 404), {}, {}
@@ -104,6 +117,39 @@ def test_a_job_of_an_earlier_attempt_is_adopted(cluster, jobs, manifest):
     assert (cluster.made, cluster.deleted) == (0, 1)
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_cluster_that_is_busy_at_the_first_look_is_no_reason_to_delete_the_job(cluster, jobs, manifest, status):
+    cluster.job, cluster.states = manifest, [status, status, None, COMPLETE]
+    jobs.run(manifest)
+    assert (cluster.made, cluster.deleted) == (0, 1)
+
+
+def test_the_job_that_another_run_made_meanwhile_is_adopted(cluster, jobs, manifest):
+    cluster.job, cluster.hidden, cluster.states = manifest, 1, [None, COMPLETE]
+    jobs.run(manifest)
+    assert (cluster.made, cluster.deleted) == (0, 1)
+
+
+def test_a_job_whose_creation_was_not_answered_is_not_made_twice(cluster, jobs, manifest):
+    cluster.answers_late, cluster.states = True, [None, COMPLETE]
+    jobs.run(manifest)
+    assert (cluster.made, cluster.deleted) == (1, 1)
+
+
+def test_the_end_of_a_job_stands_while_the_cluster_is_too_busy_to_delete_it(cluster, jobs, manifest):
+    cluster.busy["DELETE"], cluster.states = [503, 503], [None, COMPLETE]
+    jobs.run(manifest)
+    assert (cluster.made, cluster.deleted) == (1, 1)
+
+
+@pytest.mark.parametrize("state", [401, 403])
+def test_a_refusal_ends_the_attempt_and_leaves_the_job(cluster, jobs, manifest, state):
+    cluster.job, cluster.states = manifest, [None, state]
+    with pytest.raises(UserError):
+        jobs.run(manifest)
+    assert (cluster.job, cluster.deleted) == (manifest, 0)
+
+
 def test_a_job_that_had_failed_is_made_anew(cluster, jobs, manifest):
     cluster.job, cluster.states = manifest, [FAILED, COMPLETE]
     jobs.run(manifest)
@@ -136,6 +182,15 @@ def test_sigterm_deletes_the_job(cluster, jobs, manifest):
     with pytest.raises(SystemExit) as end:
         jobs.run(manifest)
     assert (end.value.code, cluster.made, cluster.deleted) == (143, 1, 1)
+
+
+def test_a_job_that_cannot_be_deleted_on_sigterm_is_named(cluster, jobs, manifest, capsys):
+    cluster.busy["DELETE"] = [503]
+    cluster.server.of[f"GET {FOLDER}/{NAME}"] = lambda *_: (os.kill(os.getpid(), signal.SIGTERM), (404, {}, {}))[1]
+    with pytest.raises(SystemExit) as end:
+        jobs.run(manifest)
+    assert end.value.code == 143
+    assert f"TrainJob {NAME} could not be deleted" in capsys.readouterr().out
 
 
 def test_without_the_right_the_remedy_is_told(cluster, jobs, manifest):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,30 @@ TOKEN = "secret-token"
 THROUGH_THE_CLUSTER = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"  # to clients with a kubeconfig
 EXPERIMENTS, RUNS = "/apis/v2beta1/experiments", "/apis/v2beta1/runs"
 PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "datetime": str, "object": object}
+
+# What KFP's API definition (backend/api/v2beta1/*.proto) calls required of what is sent; the package's models mark
+# nothing. Of several in a tuple, one. A server for several users knows a run's namespace by its experiment alone.
+REQUIRED: dict[str, list[tuple[str, ...]]] = {
+    "V2beta1Experiment": [("display_name",)],
+    "V2beta1Run": [
+        ("display_name",),
+        ("experiment_id",),
+        ("pipeline_spec", "pipeline_version_reference"),
+        ("runtime_config",),
+    ],
+    "V2beta1Filter": [("predicates",)],
+    "V2beta1Predicate": [("operation",), ("key",), ("string_value", "int_value", "long_value", "timestamp_value")],
+}
+
+
+def request_faults(model: str, value: Any, where: str) -> list[str]:
+    """Those of ``faults``, and what is missing or empty although the API requires it."""
+    missing = [
+        f"{where} has no {' or '.join(keys)}"
+        for keys in REQUIRED[model]
+        if all(value.get(k) in (None, "") for k in keys)
+    ]
+    return faults(model, value, where) + missing
 
 
 def faults(model: str, value: Any, where: str = "") -> list[str]:
@@ -55,7 +81,10 @@ def pipeline_faults(spec: dict[str, Any]) -> list[str]:
 
 
 class KfpServer(ThreadingHTTPServer):
-    """``refusals`` are answered first, one a request; ``states`` are what the next looks at the run find."""
+    """``refusals`` are answered first, one a request; ``states`` are what the next looks at the run find.
+
+    With ``loses_answer`` "504" or "reset" the next run is started, but the answer is that one.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -63,7 +92,8 @@ class KfpServer(ThreadingHTTPServer):
         self.runs: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.refusals: deque[tuple[str, int, str]] = deque()  # start of "METHOD PATH", status, message
-        self.loses_answer = False  # the next run is started, but its answer is lost
+        self.loses_answer = ""
+        self.resets = 0  # so many connections are broken off before an answer, as of a server that starts anew
         self.states: deque[dict[str, Any]] = deque()
         self.page = ""  # what is answered to whatever is asked, as the login of a proxy does
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -94,7 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer("V2beta1ListRunsResponse", {"runs": [_brief(run) for run in self.server.runs]})
         elif url.path == RUNS:
             wanted = json.loads(parse_qs(url.query)["filter"][0])
-            self.server.faults += faults("V2beta1Filter", wanted, "filter")
+            self.server.faults += request_faults("V2beta1Filter", wanted, "filter")
+            self.server.faults += request_faults("V2beta1Predicate", wanted["predicates"][0], "filter.predicates[0]")
             named = wanted["predicates"][0]["string_value"]
             same = [run for run in self.server.runs if run["display_name"] == named]
             self._answer("V2beta1ListRunsResponse", {"runs": [_brief(run) for run in same], "total_size": len(same)})
@@ -108,13 +139,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused():
             return
         if path == EXPERIMENTS:
-            self.server.faults += faults("V2beta1Experiment", body, "experiment")
+            self.server.faults += request_faults("V2beta1Experiment", body, "experiment")
             self._answer("V2beta1Experiment", {"experiment_id": "e1", "display_name": body["display_name"]})
         elif path == RUNS:
-            self.server.faults += faults("V2beta1Run", body, "run") + pipeline_faults(body["pipeline_spec"])
+            self.server.faults += request_faults("V2beta1Run", body, "run") + pipeline_faults(body["pipeline_spec"])
             self.server.runs.append({"run_id": f"run-{len(self.server.runs) + 1}", **body})
-            if self.server.loses_answer:
-                self.server.loses_answer = False
+            lost, self.server.loses_answer = self.server.loses_answer, ""
+            if lost == "reset":
+                self._reset()
+            elif lost == "504":
                 self._send(504, {"message": "gateway time-out"})
             else:
                 self._answer("V2beta1Run", _brief(self.server.runs[-1]))
@@ -124,6 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _refused(self) -> bool:
         request = f"{self.command} {urlsplit(self.path).path}"
         self.server.requests.append(request)
+        if self.server.resets:
+            self.server.resets -= 1
+            self._reset()
+            return True
         if self.server.page:
             self._send_text(200, "text/html", self.server.page)
             return True
@@ -135,6 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, {"message": message})
             return True
         return False
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def _answer(self, model: str, value: dict[str, Any]) -> None:
         assert faults(model, value) == [], "this server does not answer as KFP does"

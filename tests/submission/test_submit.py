@@ -2,28 +2,20 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+import kfp_server_api
 import pytest
 import yaml
 
 from roomseg.profiles import demo
 from submission import client
 from submission.watch import watch
-from tests.submission.server import RUNS, TOKEN, KfpServer, faults, pipeline_faults
+from tests.submission.server import REQUIRED, RUNS, TOKEN, KfpServer, faults, pipeline_faults, request_faults
 from tests.test_pipeline import run_pipeline
 
 DIGEST = "@sha256:" + "0123456789abcdef" * 4
 IMAGES = ("--render-image", f"r.example/render{DIGEST}", "--train-image", f"r.example/train{DIGEST}")
-
-
-@pytest.fixture
-def server() -> Iterator[KfpServer]:
-    server = KfpServer()
-    yield server
-    server.shutdown()
-    assert server.faults == []
 
 
 @pytest.fixture
@@ -61,12 +53,19 @@ def test_a_run_is_started_with_the_compiled_pipeline(server, tmp_path):
     assert teacher["resources"]["accelerator"]["resourceCount"] == "4"
 
 
-def test_a_busy_server_is_asked_again_and_a_run_is_never_started_twice(server, kfp, package):
+@pytest.mark.parametrize("lost", ["504", "reset"])
+def test_a_busy_server_is_asked_again_and_a_run_is_never_started_twice(server, kfp, package, lost):
     server.refusals.append(("POST /apis/v2beta1/experiments", 503, "starting"))
-    server.loses_answer = True
+    server.loses_answer = lost
     assert kfp.start(package, "mine") == "run-1"
     assert [run["display_name"] for run in server.runs] == ["mine"]
     assert server.requests.count(f"POST {RUNS}") == 1
+
+
+def test_an_older_run_of_that_name_is_not_taken_for_the_one_that_was_to_start(server, kfp, package):
+    assert kfp.start(package, "mine") == "run-1"
+    server.refusals.append((f"POST {RUNS}", 503, "starting"))
+    assert kfp.start(package, "mine") == "run-2"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_a_refusal_is_one_clear_line(server, kfp, package, refusal, words):
 
 
 def test_a_server_that_stays_busy_is_given_up(server, kfp, package):
-    server.refusals.extend([(f"POST {RUNS}", 500, "database is down")] * client.TRIES)
+    server.refusals.extend([(f"POST {RUNS}", 500, "database is down")] * (len(client.AT_THE_START_S) + 1))
     with pytest.raises(client.UserError, match="answered 500 Internal Server Error: database is down"):
         kfp.start(package, "mine")
     assert server.runs == []
@@ -111,7 +110,8 @@ def test_a_page_for_people_is_told(server):
     server.page = "<html>Sign in</html>"
     done = submit(server, "--token", TOKEN)
     assert done.returncode == 1
-    words = f"error: --host {server.url}: what answers there is no KFP API server; give the URL of its API"
+    words = "no KFP server answers there (the answer is no JSON); give the URL of its API"
+    words = f"error: --host {server.url}: {words}"
     assert done.stderr.strip() == words
 
 
@@ -153,28 +153,6 @@ def test_a_run_is_named_by_flag_before_environment_before_file(server, tmp_path,
     assert name("--run-name", "of-the-flag") == "of-the-flag"
 
 
-def test_a_kubeconfig_that_is_not_there_is_told():
-    done = run_pipeline("--submit", "--kubeconfig", "/nowhere/config", "--store", "s3://b/p", *IMAGES)
-    assert (done.returncode, done.stderr.strip()) == (2, "error: --kubeconfig /nowhere/config: no such file")
-
-
-def test_a_kubeconfig_that_is_named_is_the_one_that_is_used(server, tmp_path):
-    path = tmp_path / "kubeconfig"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "mine", "context": {"cluster": "c", "user": "u"}}],
-    }
-    path.write_text(yaml.safe_dump(config))
-    reach = ("--kubeconfig", str(path), "--kube-context", "mine", "--run-name", "mine")
-    done = run_pipeline("--submit", *reach, "--store", "s3://b/p", *IMAGES)
-    assert done.returncode == 0, done.stderr
-    assert f"started run run-1 (mine) on {path}" in done.stdout
-    assert [run["display_name"] for run in server.runs] == ["mine"]
-
-
 def task(name: str, state: str, message: str = "") -> dict:
     error = {"error": {"code": 2, "message": message}} if message else {}
     return {"task_id": name, "display_name": name, "state": state, **error}
@@ -192,6 +170,21 @@ def test_watching_ends_with_the_run(server, kfp):
     said: list[str] = []
     watch(kfp, "run-1", said.append, every_s=0)
     assert said == ["render: running", "render: succeeded"]
+
+
+def test_watching_outlives_a_server_that_starts_anew(server, kfp):
+    server.resets = 40  # urllib3 itself tries four times
+    server.states += [{"state": "RUNNING"}, {"state": "SUCCEEDED"}]
+    watch(kfp, "run-1", print, every_s=0)
+    assert server.resets == 0
+
+
+def test_watching_ends_if_the_server_stays_away(server, kfp):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(client.UserError, match=r"no KFP server answers there .*run run-1 goes on without us"):
+        watch(kfp, "run-1", print, every_s=0)
+    assert sum(client.WATCHING_S) > 300
 
 
 def test_watching_a_run_that_fails_fails_with_the_reason(server, kfp):
@@ -230,3 +223,35 @@ def test_the_server_of_these_tests_finds_faults(package):
     spec, platform = yaml.safe_load_all(package.read_text())
     assert pipeline_faults({"pipeline_spec": spec, "platform_spec": platform}) == []
     assert "parrots" in pipeline_faults({"pipeline_spec": spec | {"parrots": 1}, "platform_spec": platform})[0]
+
+
+RUN = {
+    "display_name": "mine",
+    "experiment_id": "e1",
+    "pipeline_spec": {},
+    "runtime_config": {},
+}
+PREDICATE = {"operation": "EQUALS", "key": "display_name", "string_value": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("model", "whole"),
+    [
+        ("V2beta1Run", RUN),
+        ("V2beta1Experiment", {"display_name": "roomseg"}),
+        ("V2beta1Predicate", PREDICATE),
+        ("V2beta1Filter", {"predicates": [PREDICATE]}),
+    ],
+)
+def test_the_server_of_these_tests_misses_what_the_api_requires(model, whole):
+    assert request_faults(model, whole, "it") == []
+    for key in whole:
+        (found,) = request_faults(model, {name: value for name, value in whole.items() if name != key}, "it")
+        assert key in found.removeprefix("it has no ").split(" or ")
+
+
+@pytest.mark.parametrize("model", REQUIRED)
+def test_what_the_package_calls_required_is_required_here(model):
+    fields = getattr(kfp_server_api, model)
+    told = {name for name in fields.openapi_types if "Required input" in getattr(fields, name).fget.__doc__}
+    assert told <= {key for keys in REQUIRED[model] for key in keys}

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from roomseg.errors import UserError
 
 TRAIN_JOB = "ROOMSEG_TRAIN_JOB"  # in the environment: the job's ``spec`` that the cluster's file makes, as JSON
 TEAM_JOB = "ROOMSEG_TEAM_JOB"  # in that of the nodes: a ``TeamJob`` as JSON
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
+JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"  # label of the nodes' pods; its value is the TrainJob's name
 EVERY_S = 15.0  # between two looks at the job
+T = TypeVar("T")
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -63,54 +65,72 @@ class TrainJobs:
         self._namespace, self._say, self._every_s = namespace, say, every_s
 
     def run(self, manifest: Mapping[str, Any]) -> None:
-        """Make the job or adopt that of an earlier attempt, follow it to its end, and delete it, also on SIGTERM."""
+        """Make the job or adopt one that runs, follow it to its end, and delete it; also if this process is to stop.
+
+        A cluster that does not answer is no reason to delete what works: it is asked until it does.
+        """
         name = manifest["metadata"]["name"]
         with _sigterm_unwinds(), self._errors(name):
             try:
                 self._make_or_adopt(name, manifest)
-                self._follow(name)
-            finally:
-                self._delete(name)
+                failure = self._follow(name)
+            except (SystemExit, KeyboardInterrupt):
+                self._cancel(name)
+                raise
+            self._patiently(lambda: self._delete(name))
+        if failure is not None:
+            raise UserError(f"TrainJob {name} failed: {failure}; the same command goes on")
 
     def _make_or_adopt(self, name: str, manifest: Mapping[str, Any]) -> None:
-        found = self._get(name)
-        if found is not None and not _ended(found) and "deletionTimestamp" not in found["metadata"]:
-            self._say(f"TrainJob {name} of an earlier attempt goes on")
-            return
-        if found is not None:
-            self._delete(name)
-            while self._get(name) is not None:
+        while True:
+            found = self._patiently(lambda: self._get(name))
+            if found is None:
+                if self._patiently(lambda: self._make(manifest)):
+                    self._say(f"TrainJob {name} is made")
+                    return
+                # Another run was quicker, or it was made by a try whose answer was lost.
+            elif "deletionTimestamp" in found["metadata"]:
                 time.sleep(self._every_s)
-        self._custom.create_namespaced_custom_object(GROUP, VERSION, self._namespace, PLURAL, manifest)
-        self._say(f"TrainJob {name} is made")
+            elif _ended(found) is not None:
+                self._patiently(lambda: self._delete(name))
+            else:
+                self._say(f"TrainJob {name} of an earlier attempt or of another run goes on")
+                return
 
-    def _follow(self, name: str) -> None:
+    def _follow(self, name: str) -> str | None:
+        """Until it ends; returns why it failed, None if it is complete."""
+        while True:
+            job = self._patiently(lambda: self._get(name))
+            if job is None:
+                raise UserError(f"TrainJob {name} was deleted by someone else; the same command goes on")
+            ended = _ended(job)
+            if ended is not None and ended["type"] == "Complete":
+                return None
+            if ended is not None:
+                told = ended.get("message") or ended.get("reason") or "no reason is given"
+                return self._patiently(lambda: self._why(name)) or told
+            time.sleep(self._every_s)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """The answer, however long the cluster takes to give one; a refusal is raised at once."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         while True:
             try:
-                job = self._get(name)
-            except (ApiException, HTTPError) as error:
-                if isinstance(error, ApiException) and error.status < 500:
+                return call()
+            except ApiException as error:
+                if error.status != 429 and error.status < 500:
                     raise
-                self._say(f"the cluster does not tell of TrainJob {name} ({error.__class__.__name__}); asking again")
-            else:
-                if job is None:
-                    raise UserError(f"TrainJob {name} was deleted by someone else; the same command goes on")
-                ended = _ended(job)
-                if ended is not None and ended["type"] == "Complete":
-                    return
-                if ended is not None:
-                    reason = self._why(name) or ended.get("message") or ended.get("reason") or "no reason is given"
-                    raise UserError(f"TrainJob {name} failed: {reason}; the same command goes on")
+                told = f"{error.status} {_message(error)}"
+            except HTTPError as error:
+                told = type(error).__name__
+            self._say(f"the cluster does not answer about TrainJobs ({told}); asking again")
             time.sleep(self._every_s)
 
     def _why(self, name: str) -> str:
         """What the first pod that failed says of its end."""
-        pods = self._core.list_namespaced_pod(
-            self._namespace, label_selector=f"jobset.sigs.k8s.io/jobset-name={name}"
-        ).items
+        pods = self._core.list_namespaced_pod(self._namespace, label_selector=f"{JOBSET_NAME}={name}").items
         ends = [
             (status.state.terminated.finished_at, pod.metadata.name, status.state.terminated)
             for pod in pods
@@ -133,6 +153,18 @@ class TrainJobs:
                 return None
             raise
 
+    def _make(self, manifest: Mapping[str, Any]) -> bool:
+        """False if there is one of this name."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self._custom.create_namespaced_custom_object(GROUP, VERSION, self._namespace, PLURAL, manifest)
+        except ApiException as error:
+            if error.status == 409:
+                return False
+            raise
+        return True
+
     def _delete(self, name: str) -> None:
         from kubernetes.client.exceptions import ApiException
 
@@ -142,10 +174,19 @@ class TrainJobs:
             if error.status != 404:
                 raise
 
+    def _cancel(self, name: str) -> None:
+        """One try: who is told to stop has no time, and its exit code is that of the signal."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            self._delete(name)
+        except (ApiException, HTTPError) as error:
+            self._say(f"TrainJob {name} could not be deleted ({type(error).__name__}): it goes on without us")
+
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:
         from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
 
         try:
             yield
@@ -160,8 +201,6 @@ class TrainJobs:
                     f"no right to TrainJobs in namespace {self._namespace}: install the chart with rbac.trainJobs=true"
                 ) from None
             raise UserError(f"TrainJob {name}: the cluster answers {error.status} {_message(error)}") from None
-        except HTTPError as error:
-            raise UserError(f"TrainJob {name}: the cluster does not answer ({type(error).__name__})") from None
 
 
 def _ended(job: Mapping[str, Any]) -> Mapping[str, Any] | None:

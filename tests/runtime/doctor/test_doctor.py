@@ -70,6 +70,48 @@ def test_kfp_that_refuses(server, status, remedy):
     assert "secret-token" not in line.found + line.remedy
 
 
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("kfp.example.org", "expected an address that begins with https:// or http://"),
+        ("http://a b", "InvalidURL"),
+        ("http://h:port", "InvalidURL"),
+    ],
+)
+def test_an_address_that_is_none_is_a_line(host, words):
+    line = only(kubeflow.kfp(KfpServer(host=host)))
+    assert (line.state, words in line.found) == ("FAIL", True), line
+
+
+def test_answers_of_another_shape_are_lines(server, kubeconfig):
+    for path in ("GET /apis/v2beta1/healthz", REVIEW, CONTROLLER):
+        server.tell(path, ["a list"])
+    found = KfpServer(host=server.url, kubeconfig=kubeconfig)
+    checks = {"KFP": lambda: kubeflow.kfp(found), "cluster": lambda: kubeflow.cluster(found, False)}
+    assert [line.state for line in run_checks(checks)] == ["FAIL", "FAIL"]
+    server.tell(REVIEW, {"status": []})
+    server.tell(CONTROLLER, {"data": ["workflowDefaults"]})
+    assert [line.state for line in run_checks(checks)] == ["FAIL", "FAIL", "WARN"]
+
+
+def test_kfp_through_the_cluster(server, kubeconfig):
+    proxy = "GET /api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1"
+    reach = KfpServer(kubeconfig=kubeconfig)
+    server.tell(f"{proxy}/healthz", {"message": "forbidden"}, 403)
+    assert only(kubeflow.kfp(reach)).remedy.startswith("ask for the right to services/proxy in namespace kubeflow")
+    server.tell(f"{proxy}/healthz", {"tag_name": "2.17.0"})
+    server.tell(f"{proxy}/runs", {"runs": []})
+    health, runs = kubeflow.kfp(reach)
+    assert (health.state, health.found) == ("OK", f"that of {kubeconfig}: 2.17.0, for one user")
+    assert runs.state == "OK"
+
+
+def test_a_token_that_no_header_takes_is_a_line_without_it():
+    reach = KfpServer(host="http://127.0.0.1:9", token="secret-token\n")
+    (line,) = run_checks({"KFP": lambda: kubeflow.kfp(reach)})
+    assert (line.state, "secret-token" in line.found + line.remedy) == ("FAIL", False)
+
+
 def test_what_is_no_kfp(server):
     assert only(kubeflow.kfp(KfpServer(host=server.url))).found == f"{server.url}: 404 Not Found"
     assert "no KFP server answers" in only(kubeflow.kfp(KfpServer(host="http://127.0.0.1:9"))).found
@@ -138,6 +180,32 @@ def test_a_cluster_that_is_not(server, kubeconfig):
     assert "retryPolicy: Always" in retries.remedy
 
 
+ALWAYS = "{templateDefaults: {retryStrategy: {retryPolicy: Always}}}"
+ON_FAILURE = ALWAYS.replace("Always", "OnFailure")
+
+
+@pytest.mark.parametrize(
+    ("data", "state"),
+    [
+        ({"workflowDefaults": f"spec: {ALWAYS}"}, "OK"),
+        ({"config": f"workflowDefaults: {{spec: {ALWAYS}}}"}, "OK"),
+        (
+            {"workflowDefaults": f"spec: {ALWAYS.replace('Always', 'OnFailure')}", "e": "imagePullPolicy: Always"},
+            "WARN",
+        ),
+        ({"workflowDefaults": f"# spec: {ALWAYS}"}, "WARN"),
+        ({"workflowDefaults": "spec: ["}, "WARN"),
+        ({"workflowDefaults": "spec: [retryPolicy, Always]"}, "WARN"),
+        ({}, "WARN"),
+    ],
+)
+def test_retries_are_read_where_argo_reads_them(server, kubeconfig, data, state):
+    server.tell(REVIEW, {}, 403)
+    server.tell(CONTROLLER, {"data": data})
+    _, retries = kubeflow.cluster(KfpServer(kubeconfig=kubeconfig), False)
+    assert (retries.check, retries.state) == ("retries", state)
+
+
 def test_a_cluster_that_does_not_tell(server, kubeconfig):
     server.tell(REVIEW, {}, 403)
     server.tell(CONTROLLER, {}, 403)
@@ -147,6 +215,12 @@ def test_a_cluster_that_does_not_tell(server, kubeconfig):
 def test_a_kubeconfig_that_is_none(tmp_path):
     with pytest.raises(UserError, match=r"kubeconfig .*missing"):
         list(kubeflow.cluster(KfpServer(kubeconfig=str(tmp_path / "missing")), False))
+    for text in ("- a", "a: [", ""):
+        path = tmp_path / "broken"
+        path.write_text(text)
+        reach = KfpServer(kubeconfig=str(path))
+        checks = {"KFP": lambda: kubeflow.kfp(reach), "cluster": lambda: kubeflow.cluster(reach, False)}  # noqa: B023
+        assert [line.state for line in run_checks(checks)] == ["FAIL", "FAIL"]
 
 
 def test_images(server):
@@ -177,6 +251,12 @@ def test_an_image_that_is_not_there(server):
     name = f"{server.url.removeprefix('http://')}/a/b@{DIGEST}"
     line = only(registry.images(Images(render=name, train=name)))
     assert (line.state, "404" in line.found) == ("FAIL", True)
+
+
+@pytest.mark.parametrize("name", ["a b", "x:notaport/z", "127.0.0.1:9/a b"])
+def test_a_name_that_is_none_is_a_line(name):
+    line = only(registry.images(Images.model_construct(render=name, train=name)))
+    assert (line.state, "InvalidURL" in line.found) == ("WARN", True)
 
 
 @pytest.mark.parametrize(

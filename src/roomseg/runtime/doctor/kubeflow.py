@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+
+import yaml
 
 from roomseg.cluster import KfpServer
 from roomseg.errors import UserError
 from roomseg.runtime.doctor.lines import Line
-from roomseg.runtime.doctor.web import Refused, Silent, bearer, get_json
+from roomseg.runtime.kfp_api import Get, kfp_api
+from roomseg.runtime.kubeconfig import KubernetesApi
+from roomseg.runtime.web import Refused, Silent
 
 
 class Right(NamedTuple):
@@ -37,44 +39,47 @@ RETRY = "set workflowDefaults.spec.templateDefaults.retryStrategy.retryPolicy: A
 
 
 def kfp(server: KfpServer) -> Iterator[Line]:
-    if not server.host:
+    """Raises ``UserError`` for a token or a kubeconfig that is not to be used."""
+    if not server.host and not server.kubeconfig:
         yield Line("WARN", "KFP", "no address", "give --host, or kfp.host in the cluster's file")
         return
-    root, headers = f"{server.host.rstrip('/')}/apis/v2beta1", bearer(server.token)
+    where, get = server.host or f"that of {server.kubeconfig}", kfp_api(server)
     try:
-        health = get_json(f"{root}/healthz", headers)
+        health = get("/healthz")
     except Silent as error:
-        yield Line(
-            "FAIL", "KFP", f"{server.host}: no KFP server answers ({error})", "check the address and the network"
-        )
+        yield Line("FAIL", "KFP", f"{where}: no KFP server answers ({error})", "check the address and the network")
         return
     except Refused as error:
-        yield Line("FAIL", "KFP", f"{server.host}: {error}", _refusal(error.status))
+        yield Line("FAIL", "KFP", f"{where}: {error}", _remedy(server, error.status))
         return
-    version = (health or {}).get("tag_name") or "of unknown version"
-    users = "for several users" if (health or {}).get("multi_user") else "for one user"
-    yield Line("OK", "KFP", f"{server.host}: {version}, {users}")
-    yield _runs(root, headers, server.namespace)
+    version = health.get("tag_name") or "of unknown version"
+    users = "for several users" if health.get("multi_user") else "for one user"
+    yield Line("OK", "KFP", f"{where}: {version}, {users}")
+    yield _runs(get, server)
 
 
-def _runs(root: str, headers: dict[str, str], namespace: str | None) -> Line:
-    query = urlencode({"page_size": 1, **({"namespace": namespace} if namespace else {})})
-    where = f"in namespace {namespace}" if namespace else "of the server"
+def _runs(get: Get, server: KfpServer) -> Line:
+    query = urlencode({"page_size": 1, **({"namespace": server.namespace} if server.namespace else {})})
+    where = f"in namespace {server.namespace}" if server.namespace else "of the server"
     try:
-        get_json(f"{root}/runs?{query}", headers)
+        get(f"/runs?{query}")
     except Refused as error:
-        return Line("FAIL", "KFP rights", f"runs {where}: {error}", _refusal(error.status))
+        return Line("FAIL", "KFP rights", f"runs {where}: {error}", _remedy(server, error.status))
     except Silent as error:
         return Line("FAIL", "KFP rights", f"runs {where}: {error}", "look at the server's log")
     return Line("OK", "KFP rights", f"runs {where} can be listed")
 
 
-def _refusal(status: int) -> str:
+def _remedy(server: KfpServer, status: int) -> str:
     if status == 401:
-        return "give a valid token by --token or KFP_TOKEN"
-    if status == 403:
+        return "give a valid token by --token or KFP_TOKEN" if server.host else "renew the kubeconfig's credentials"
+    if status == 403 and server.host:
         return "ask for the role kubeflow-edit in the namespace, or name another by --namespace"
-    return "is this the address of a KFP v2 API server?"
+    if status == 403:
+        return f"ask for the right to services/proxy in namespace {server.kfp_namespace}, or give --host"
+    if status < 500:
+        return "is this the address of a KFP v2 API server?" if server.host else "is kfp.kfp_namespace that of KFP?"
+    return "look at the server's pods and log"
 
 
 def cluster(server: KfpServer, train_jobs: bool) -> Iterator[Line]:
@@ -82,28 +87,14 @@ def cluster(server: KfpServer, train_jobs: bool) -> Iterator[Line]:
     if not server.kubeconfig:
         yield Line("WARN", "cluster", "no kubeconfig: rights and retries are not checked", "give --kubeconfig")
         return
-    api = _kubernetes(server)
+    api = KubernetesApi(server.kubeconfig, server.kube_context)
     yield _rights(api, server, NEEDED, "rbac.create=true")
     if train_jobs:
         yield _rights(api, server, NEEDED_BY_TRAIN_JOBS, "rbac.trainJobs=true")
     yield _retries(api, server)
 
 
-def _kubernetes(server: KfpServer) -> Any:
-    from kubernetes import client, config
-    from kubernetes.config.config_exception import ConfigException
-
-    path = Path(server.kubeconfig or "").expanduser()
-    settings = client.Configuration()
-    try:
-        config.load_kube_config(str(path), context=server.kube_context, client_configuration=settings)
-    except (ConfigException, OSError) as error:
-        raise UserError(f"kubeconfig {path}: {error}; give another by --kubeconfig") from None
-    settings.retries = 1
-    return client.ApiClient(settings)
-
-
-def _rights(api: Any, server: KfpServer, needed: Sequence[Right], chart_value: str) -> Line:
+def _rights(api: KubernetesApi, server: KfpServer, needed: Sequence[Right], chart_value: str) -> Line:
     namespace, account = server.namespace or server.kfp_namespace, server.service_account or "pipeline-runner"
     user = f"system:serviceaccount:{namespace}:{account}"
     missing = []
@@ -113,39 +104,51 @@ def _rights(api: Any, server: KfpServer, needed: Sequence[Right], chart_value: s
         answer = _call(api, "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         if answer is None:
             return Line("WARN", "rights", f"we may not ask what {user} may do", "ask an administrator")
-        if not answer["status"]["allowed"]:
+        if not _table(answer, "status").get("allowed"):
             missing.append(f"{right.verb} {right.resource}")
     if missing:
         return Line("FAIL", "rights", f"{user} may not {', '.join(missing)}", f"install the chart with {chart_value}")
     return Line("OK", "rights", f"{user} may {', '.join(f'{right.verb} {right.resource}' for right in needed)}")
 
 
-def _retries(api: Any, server: KfpServer) -> Line:
+def _retries(api: KubernetesApi, server: KfpServer) -> Line:
     """KFP's own retries do not count a pod that was evicted: Argo must be told to."""
     where = f"{CONTROLLER} in {server.kfp_namespace}"
     found = _call(api, "GET", f"/api/v1/namespaces/{server.kfp_namespace}/configmaps/{CONTROLLER}")
     if found is None:
         return Line("WARN", "retries", f"{where} cannot be read", "ask an administrator for retryPolicy: Always")
-    text = "\n".join((found.get("data") or {}).values())
-    if "retryPolicy" in text and "Always" in text:
+    if _retry_policy(_table(found, "data")) == "Always":
         return Line("OK", "retries", f"{where} has retryPolicy: Always")
     return Line("WARN", "retries", f"{where} has no retryPolicy: Always: preempted pods are not tried again", RETRY)
 
 
-def _call(api: Any, method: str, path: str, body: Any = None) -> Any:
-    """The answer, or None where we may not; raises ``UserError`` if the cluster does not answer."""
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
+def _retry_policy(data: Mapping[str, Any]) -> Any:
+    """That of every step. The controller reads its settings from keys of their own, or all of them from ``config``."""
+    defaults = data.get("workflowDefaults") or _table(_parsed(data.get("config")), "workflowDefaults")
+    spec = _table(_parsed(defaults), "spec")
+    return _table(_table(spec, "templateDefaults"), "retryStrategy").get("retryPolicy")
 
+
+def _parsed(text: Any) -> Any:
     try:
-        answer = api.call_api(
-            path, method, body=body, auth_settings=["BearerToken"], _preload_content=False, _request_timeout=15,
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-        )[0]  # fmt: skip
-    except ApiException as error:
+        return yaml.safe_load(text) if isinstance(text, str) else text
+    except yaml.YAMLError:
+        return None
+
+
+def _table(values: Any, name: str) -> dict[str, Any]:
+    """A table in another; empty where there is none, or something else: what servers tell may have any shape."""
+    found = values.get(name) if isinstance(values, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _call(api: KubernetesApi, method: str, path: str, body: Any = None) -> dict[str, Any] | None:
+    """The answer, or None where we may not; raises ``UserError`` if the cluster does not answer."""
+    try:
+        return api.ask(method, path, body)
+    except Refused as error:
         if error.status in (401, 403, 404):
             return None
-        raise UserError(f"cluster: the API server answers {error.status} {error.reason}; look at the cluster") from None
-    except HTTPError as error:
-        raise UserError(f"cluster: no API server answers ({type(error).__name__}); check the kubeconfig") from None
-    return json.loads(answer.data)
+        raise UserError(f"cluster: the API server answers {error}; look at the cluster") from None
+    except Silent as error:
+        raise UserError(f"cluster: no API server answers ({error}); check the kubeconfig") from None

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from roomseg.cluster import Images
 from roomseg.runtime.doctor.lines import Line
-from roomseg.runtime.doctor.web import Refused, Silent, bearer, get_json
+from roomseg.runtime.web import Refused, Silent, bearer, get_json
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -66,4 +66,4 @@ def _anonymous_token(challenge: str) -> str:
     parts = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     query = urlencode({name: parts[name] for name in ("service", "scope") if name in parts})
     answer = get_json(f"{parts.get('realm', '')}?{query}", {}) if parts.get("realm", "").startswith("http") else {}
-    return answer.get("token") or answer.get("access_token") or ""
+    return str(answer.get("token") or answer.get("access_token") or "")
