@@ -237,7 +237,7 @@ class DistillConfig(Section):
 
 
 class EvaluateConfig(Section):
-    average_symmetries: bool = False  # students: mean over quarter turns and mirror images, at eight times the cost
+    average_symmetries: bool = False  # a line more: the student's mean over quarter turns and mirrors, 8x the cost
     baselines: tuple[BaselineName, ...] = ()  # each trained like the student, and compared in the same report
     ablations: tuple[AblationName, ...] = ()  # the same: pretrain without skip, distill with cross entropy alone
     bootstrap_samples: Positive = 1000
