@@ -30,6 +30,7 @@ BaselineName = Literal["unet3d", "sparse_unet", "sparse_unet_large", "vtunet"]
 NetworkName = StudentVariant | BaselineName
 AblationName = Literal["no_skip", "ce_only"]
 Augment = Literal["yaw", "flip", "colour"]
+HitsWay = Literal["direct", "cube"]
 VTUNET_BLOCK = 128
 
 PICTURE_LABELS = ("panorooms3d", "scannet20", "nyu40")  # whose ids label pictures may have, besides a label file's
@@ -207,6 +208,7 @@ class DistillConfig(Section):
     tau: PositiveFloat
     weight: float = Field(1.0, ge=0)  # 0: the control arm, finetuning with cross entropy alone
     solid_angle: bool = False  # weight pixels by cos(phi)
+    hits: HitsWay = "direct"  # what a pixel sees: by its own ray, or the paper's way, six faces of 90 degrees stitched
     views: Positive = 1  # the first so many panoramas of a room take part, or all that it has
     views_per_step: Positive = 1  # drawn from them for each iteration
     augment: tuple[Augment, ...] = ()  # of the room, its panoramas with it; yaw: by quarter turns
