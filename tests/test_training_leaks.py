@@ -43,7 +43,7 @@ def train_and_measure(task: Task, steps: int, folder: Path) -> Measured:
         task,
         torch.optim.Adam(task.model.parameters()),
         constant_lr(1e-4),
-        FitConfig(steps=steps, validate_every=steps // 20, log_every=steps // 40, checkpoint_seconds=1.0),
+        FitConfig(steps=steps, validate_every=steps // 20, history_every=steps // 40, checkpoint_seconds=1.0),
         checkpoints=StoreCheckpoints(DirectoryStore(folder), "stage", "mark", folder / "work", print),
         tracker=measured,
         progress=Quiet(),
