@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from roomseg.config import RenderConfig
+from roomseg.config import RenderConfig, SourceName
 from roomseg.errors import UsageError
 from roomseg.ports import RoomSource
 
@@ -86,7 +86,7 @@ def _panorooms3d(config: RenderConfig) -> RoomSource:
     )
 
 
-_OPENERS: dict[str, Callable[[RenderConfig], RoomSource]] = {
+_OPENERS: dict[SourceName, Callable[[RenderConfig], RoomSource]] = {
     "generated": _generated,
     "front3d": _front3d,
     "scannet": _scannet,
