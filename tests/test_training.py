@@ -137,6 +137,21 @@ def test_an_interrupted_run_ends_with_the_same_bits(cut_at: int, seconds: float)
     assert resumed.history == whole.history
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["saved-each-step", "saved-at-validations"])
+def test_an_interrupted_run_tells_every_step_and_what_it_tells_again_is_the_same(seconds: float) -> None:
+    """So a tracker that passes over the steps it has, as ours does, ends with each once."""
+    config = FitConfig(steps=20, validate_every=6, seed=5, checkpoint_seconds=seconds)
+    whole, first, second = Tracked(), Tracked(fails_at=9), Tracked()
+    train(Regression(), config, tracker=whole)
+    checkpoints = MemoryCheckpoints()
+    with pytest.raises(PowerCut):
+        train(Regression(), config, checkpoints, first)
+    train(Regression(), config, checkpoints, second)
+    losses = [{step: line["loss"] for step, line in each.entries if "loss" in line} for each in (first, second, whole)]
+    assert losses[0] | losses[1] == losses[1] | losses[0] == losses[2]
+    assert list(losses[2]) == list(range(1, 21))
+
+
 def test_a_finished_run_gives_its_result_again_without_a_step() -> None:
     checkpoints = MemoryCheckpoints()
     whole = train(Regression(), checkpoints=checkpoints)
