@@ -1,14 +1,17 @@
 """What many rooms cost, worked out from what one costs: the second table of docs/scale.md, as Markdown.
 
-python benchmarks/scale.py --core-seconds S --room-mb M [--index-bytes B] [--rooms-per-shard N] ...
+python benchmarks/scale.py [--core-seconds S] [--room-mb M] [--index-bytes B] [--rooms-per-shard N] ...
 
-The figures of one room are measured (docs/scale.md says by which commands); prices are of the options.
+The figures of one room are measured: those of docs/scale.md, which says by which commands, where none are given. Prices
+are of the options. There is nothing to be quick about: ``--quick`` changes nothing.
 """
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from table import Row, argument_parser, write_json
 
 ROOMS = (5_917, 100_000, 1_000_000)  # the first: the published set's
 SUMMARY_AND_SHARD = 2  # objects of a shard in the artifact
@@ -31,35 +34,12 @@ def objects(rooms: int, unit: Unit) -> int:
     return -(-rooms // unit.rooms_per_shard) * (SUMMARY_AND_SHARD + JOURNAL) + FIXED
 
 
-def columns(rooms: int, unit: Unit) -> list[str]:
-    """What so many rooms cost, in the order of ``NAMES``."""
-    core_hours, gb = rooms * unit.core_seconds / 3600, rooms * unit.room_mb / 1000
-    return [
-        f"{core_hours:,.0f}",
-        duration(core_hours / 2),
-        duration(core_hours / 64),
-        duration(core_hours / 1000),
-        f"${core_hours * unit.core_hour:,.2f}",
-        f"{gb:,.0f} GB",
-        f"${gb * unit.gb_month:,.2f}",
-        f"{objects(rooms, unit):,}",
-        f"${objects(rooms, unit) / 1000 * unit.thousand_puts:,.2f}",
-        f"{rooms * unit.index_bytes / 1e6:,.1f} MB",
-    ]
+def core_hours(rooms: int, unit: Unit) -> float:
+    return rooms * unit.core_seconds / 3600
 
 
-NAMES = (
-    "core-hours of `render`",
-    "wall time, 2 cores",
-    "wall time, 64 cores",
-    "wall time, 1,000 cores (`--shard i/n`)",
-    "compute",
-    "storage",
-    "storage a month",
-    "objects",
-    "writing the objects",
-    "index",
-)
+def gigabytes(rooms: int, unit: Unit) -> float:
+    return rooms * unit.room_mb / 1000
 
 
 def duration(hours: float) -> str:
@@ -68,24 +48,62 @@ def duration(hours: float) -> str:
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
+@dataclass(frozen=True)
+class Figure:
+    name: str  # of its rows; the number of rooms follows
+    title: str  # in the table
+    unit: str
+    of: Callable[[int, Unit], float]  # rooms
+    text: Callable[[float], str]
+
+
+def dollars(value: float) -> str:
+    return f"${value:,.2f}"
+
+
+FIGURES = (
+    Figure("core_hours", "core-hours of `render`", "h", core_hours, "{:,.0f}".format),
+    Figure("wall_2_cores", "wall time, 2 cores", "h", lambda n, u: core_hours(n, u) / 2, duration),
+    Figure("wall_64_cores", "wall time, 64 cores", "h", lambda n, u: core_hours(n, u) / 64, duration),
+    Figure(
+        "wall_1000_cores",
+        "wall time, 1,000 cores (`--shard i/n`)",
+        "h",
+        lambda n, u: core_hours(n, u) / 1000,
+        duration,
+    ),
+    Figure("compute", "compute", "$", lambda n, u: core_hours(n, u) * u.core_hour, dollars),
+    Figure("storage", "storage", "GB", gigabytes, "{:,.0f} GB".format),
+    Figure("storage_month", "storage a month", "$", lambda n, u: gigabytes(n, u) * u.gb_month, dollars),
+    Figure("objects", "objects", "", objects, "{:,}".format),
+    Figure("puts", "writing the objects", "$", lambda n, u: objects(n, u) / 1000 * u.thousand_puts, dollars),
+    Figure("index", "index", "MB", lambda n, u: n * u.index_bytes / 1e6, "{:,.1f} MB".format),
+)
+
+
+def rows_of(unit: Unit) -> list[Row]:
+    return [Row(f"{each.name}_{rooms}", each.of(rooms, unit), each.unit) for each in FIGURES for rooms in ROOMS]
+
+
 def markdown(unit: Unit) -> str:
-    cells = [columns(rooms, unit) for rooms in ROOMS]
     lines = ["| | " + " | ".join(f"{rooms:,} rooms" for rooms in ROOMS) + " |", "|---" * (len(ROOMS) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(values) + " |" for name, *values in zip(NAMES, *cells, strict=True)]
+    for each in FIGURES:
+        cells = [each.text(each.of(rooms, unit)) for rooms in ROOMS]
+        lines.append(f"| {each.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def parse() -> Unit:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--core-seconds", type=float, required=True, help="of one core, to make a room")
-    parser.add_argument("--room-mb", type=float, required=True, help="in its shard, with its panorama")
+if __name__ == "__main__":
+    parser = argument_parser(__doc__)
+    parser.add_argument("--core-seconds", type=float, default=5.8, help="of one core, to make a room")
+    parser.add_argument("--room-mb", type=float, default=1.16, help="in its shard, with its panorama")
     parser.add_argument("--index-bytes", type=float, default=40.0, help="of a room, in the index")
     parser.add_argument("--rooms-per-shard", type=int, default=64, help="render.rooms_per_shard")
     parser.add_argument("--core-hour", type=float, default=0.04, help="$ of a core for an hour")
     parser.add_argument("--gb-month", type=float, default=0.023, help="$ of a GB for a month")
     parser.add_argument("--thousand-puts", type=float, default=0.005, help="$ of writing 1,000 objects")
-    return Unit(**vars(parser.parse_args()))
-
-
-if __name__ == "__main__":
-    print(markdown(parse()))
+    arguments = parser.parse_args()
+    given = Unit(**{field.name: getattr(arguments, field.name) for field in fields(Unit)})
+    print(markdown(given))
+    if arguments.json:
+        write_json(rows_of(given), arguments.json)

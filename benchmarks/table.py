@@ -29,10 +29,15 @@ class Row:
 
 def parse_arguments(description: str | None) -> argparse.Namespace:
     """``quick`` (bool) and ``json`` (Path or None) of the command line."""
+    return argument_parser(description).parse_args()
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Of ``parse_arguments``, for a benchmark with further options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller: ends within a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
-    return parser.parse_args()
+    return parser
 
 
 def print_table(rows: Sequence[Row]) -> None:

@@ -91,7 +91,7 @@ class Quiet:
         self.said.append(text)
 
 
-CONFIG = FitConfig(steps=20, validate_every=6, seed=5, log_every=4, checkpoint_seconds=0.0)
+CONFIG = FitConfig(steps=20, validate_every=6, seed=5, history_every=4, checkpoint_seconds=0.0)
 
 
 def train(
@@ -123,7 +123,7 @@ def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
 @pytest.mark.parametrize("cut_at", [4, 8, 12, 18])
 @pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["saved-each-step", "saved-at-validations"])
 def test_an_interrupted_run_ends_with_the_same_bits(cut_at: int, seconds: float) -> None:
-    config = FitConfig(steps=20, validate_every=6, seed=5, log_every=4, checkpoint_seconds=seconds)
+    config = FitConfig(steps=20, validate_every=6, seed=5, history_every=4, checkpoint_seconds=seconds)
     whole = train(Regression(), config)
     checkpoints = MemoryCheckpoints()
     first = Regression()
@@ -135,6 +135,21 @@ def test_an_interrupted_run_ends_with_the_same_bits(cut_at: int, seconds: float)
     assert same(resumed.last_state, whole.last_state)
     assert same(resumed.best_state, whole.best_state)
     assert resumed.history == whole.history
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["saved-each-step", "saved-at-validations"])
+def test_an_interrupted_run_tells_every_step_and_what_it_tells_again_is_the_same(seconds: float) -> None:
+    """So a tracker that passes over the steps it has, as ours does, ends with each once."""
+    config = FitConfig(steps=20, validate_every=6, seed=5, checkpoint_seconds=seconds)
+    whole, first, second = Tracked(), Tracked(fails_at=9), Tracked()
+    train(Regression(), config, tracker=whole)
+    checkpoints = MemoryCheckpoints()
+    with pytest.raises(PowerCut):
+        train(Regression(), config, checkpoints, first)
+    train(Regression(), config, checkpoints, second)
+    losses = [{step: line["loss"] for step, line in each.entries if "loss" in line} for each in (first, second, whole)]
+    assert losses[0] | losses[1] == losses[1] | losses[0] == losses[2]
+    assert list(losses[2]) == list(range(1, 21))
 
 
 def test_a_finished_run_gives_its_result_again_without_a_step() -> None:
@@ -154,9 +169,10 @@ def test_history_tracker_and_progress_tell_the_same() -> None:
     result = train(task, tracker=tracker, progress=progress)
     assert [entry["step"] for entry in result.history if "loss" in entry] == [4, 8, 12, 16, 20]
     assert [entry["step"] for entry in result.history if "val_miou" in entry] == [6, 12, 18, 20]
-    pace = ("steps_per_s", "data_wait_share")  # of this run alone: an equal training has an equal history
+    pace = ("steps_per_s", "batches_per_s", "data_wait_share")  # of this run alone, and in no history
     told = [{"step": step, **{k: v for k, v in figures.items() if k not in pace}} for step, figures in tracker.entries]
-    assert told == result.history
+    assert [entry["step"] for entry in told if "loss" in entry] == list(range(1, 21))
+    assert [entry for entry in told if "loss" not in entry or entry["step"] % 4 == 0] == result.history
     paces = [figures for _, figures in tracker.entries if "lr" in figures]
     assert all(figures["steps_per_s"] > 0 and 0 <= figures["data_wait_share"] <= 1 for figures in paces)
     lr_at = {entry["step"]: entry["lr"] for entry in result.history if "lr" in entry}
@@ -168,8 +184,17 @@ def test_history_tracker_and_progress_tell_the_same() -> None:
     assert task.model.training
 
 
+def test_the_pace_counts_what_a_step_takes() -> None:
+    tracker = Tracked()
+    train(Regression(), FitConfig(steps=3, validate_every=3, accumulate=4, batch_of="rooms"), tracker=tracker)
+    paces = [(figures["rooms_per_s"], figures["steps_per_s"]) for _, figures in tracker.entries if "lr" in figures]
+    assert len(paces) == 3
+    assert all(rooms == pytest.approx(4 * steps) for rooms, steps in paces)
+
+
 def test_the_best_weights_are_those_of_the_best_validation() -> None:
-    long, short = train(Regression()), train(Regression(), FitConfig(steps=12, validate_every=6, seed=5, log_every=4))
+    twelve = FitConfig(steps=12, validate_every=6, seed=5, history_every=4)
+    long, short = train(Regression()), train(Regression(), twelve)
     assert same(long.best_state, short.last_state)  # the score is highest at the second validation, step 12
     assert not same(long.best_state, long.last_state)
 

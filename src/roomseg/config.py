@@ -24,12 +24,14 @@ Folder = Annotated[str | None, Field(json_schema_extra=NOT_IN_FINGERPRINT)]  # w
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 RoomType = Literal["living_room", "bedroom", "office", "kitchen", "bathroom"]
+SourceName = Literal["generated", "front3d", "scannet", "panorooms3d", "rgbd"]
 Precision = Literal["fp32", "bf16"]
 StudentVariant = Literal["T", "B", "M", "L"]
 BaselineName = Literal["unet3d", "sparse_unet", "sparse_unet_large", "vtunet"]
 NetworkName = StudentVariant | BaselineName
 AblationName = Literal["no_skip", "ce_only"]
 Augment = Literal["yaw", "flip", "colour"]
+HitsWay = Literal["direct", "cube"]
 VTUNET_BLOCK = 128
 
 PICTURE_LABELS = ("panorooms3d", "scannet20", "nyu40")  # whose ids label pictures may have, besides a label file's
@@ -54,11 +56,11 @@ def _name_or_file(value: str, names: tuple[str, ...], endings: tuple[str, ...]) 
 
 
 class RenderConfig(Section):
-    source: Literal["generated", "front3d", "scannet", "panorooms3d", "rgbd"] = "generated"
-    seed: int = Field(0, ge=0)
+    source: SourceName = "generated"  # of the rooms; each of the others needs its folder
+    seed: int = Field(0, ge=0)  # of all that is drawn: rooms, poses, splits
     train_rooms: Count  # so many of "generated"; at most so many of the others; 0: the split is left out
-    val_rooms: Count
-    test_rooms: Count
+    val_rooms: Count  # likewise
+    test_rooms: Count  # likewise
     rooms_per_house: Positive = 4  # generated
     room_types: tuple[RoomType, ...] = Field(min_length=1)  # generated, front3d
     room_size_m: tuple[float, float] = (3.0, 7.0)  # generated: shortest and longest side of a bounding rectangle
@@ -71,27 +73,23 @@ class RenderConfig(Section):
     panorooms3d_split: Literal["published", "house"] = "published"  # published: validation shares houses with training
     panorooms3d_parts: Literal["rooms", "blocks"] = "rooms"  # blocks: the published cuts, without panoramas
     rgbd_root: Folder = None  # a recording, or recordings, or houses of recordings, in one of the known layouts
-    rgbd_labels: str = (
-        "panorooms3d"  # the ids of its label pictures: these, scannet20, nyu40, or a FILE.toml of one's own
-    )
+    rgbd_labels: str = "panorooms3d"  # the ids of its label pictures: these, scannet20, nyu40, or one's own FILE.toml
     rgbd_up: Literal["auto", "+z", "+y", "-y"] = "auto"  # of the recordings' poses
     rgbd_depth_units_per_m: PositiveFloat | None = None  # null: the layout's
     frame_stride: Positive = 1  # scannet, rgbd: each n-th frame
     max_depth_m: PositiveFloat = 4.5  # scannet, rgbd: what is farther is the sensor's noise
-    voxel_m: PositiveFloat
-    truncation_voxels: Positive
-    margin_voxels: int = Field(5, ge=5)
-    frames_per_room: Positive
-    frame_width: Positive
-    frame_height: Positive
+    voxel_m: PositiveFloat  # side of a voxel
+    truncation_voxels: Positive  # distances are kept so far from a surface, on either side
+    margin_voxels: int = Field(5, ge=5)  # around what is fused, on every side
+    frames_per_room: Positive  # that are drawn and fused: generated, front3d
+    frame_width: Positive  # pixels
+    frame_height: Positive  # pixels
     frame_fov_deg: float = Field(75.0, gt=10, lt=150)  # horizontal
     depth_noise: Literal["none", "kinect"] = "none"  # of the frames of generated and front3d: geometry/sensor.py
-    camera_height_m: tuple[float, float]
-    panoramas_per_room: Positive = (
-        1  # the first from the middle; the teacher learns from all, distillation from ``distill.views``
-    )
+    camera_height_m: tuple[float, float]  # lowest and highest above the floor, of those frames
+    panoramas_per_room: Positive = 1  # the first from the middle; the teacher learns from all, see distill.views
     panorama_height: int = Field(ge=32, multiple_of=32)  # the width is twice that
-    rooms_per_shard: Positive = 8
+    rooms_per_shard: Positive = 8  # rooms of a file in the store
     furniture_dir: str = Field("auto", json_schema_extra=NOT_IN_FINGERPRINT)  # the libraries' content counts instead
     workers: int = Field(0, ge=0, json_schema_extra=NOT_IN_FINGERPRINT)  # 0: one a core
     max_quarantined_share: float = Field(0.5, ge=0, le=1, json_schema_extra=NOT_IN_FINGERPRINT)  # else the stage fails
@@ -123,23 +121,23 @@ class RenderConfig(Section):
 
 class TeacherConfig(Section):
     backbone: str = Field(pattern=r"^[a-z0-9_.]+$")  # micro (ours, for CPUs), tiny, small, base, large; or a timm ViT
-    decoder: Literal["mask", "linear"] = "mask"
+    decoder: Literal["mask", "linear"] = "mask"  # Segmenter's mask transformer, or one linear layer
     patch: Literal[8, 16] | None = None  # pixels; null: 16, or what the timm ViT has
     start: str  # random; imagenet21k, or hub for a timm ViT: fetched when the stage runs; or a file, here or on s3://
     start_decoder: bool = True  # of a Segmenter checkpoint: its decoder too
     scale_range: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)  # of the panoramas that are trained on
     crop: tuple[Positive, Positive] | None = None  # rows and columns that are trained on; null: the panorama's size
-    optimizer: Literal["sgd", "adamw"]
-    epochs: Positive
-    batch: Positive
+    optimizer: Literal["sgd", "adamw"]  # sgd: momentum 0.9; adamw: gradients are clipped at a norm of 1
+    epochs: Positive  # over the training panoramas
+    batch: Positive  # panoramas
     accumulate: Positive = 1  # batches whose mean gradient makes a step; GPUs share them, so many at most
     max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
-    lr: PositiveFloat
-    weight_decay: float = Field(0.0, ge=0)
-    drop_path: Fraction = 0.1
-    precision: Precision = "fp32"
-    validate_every_epochs: Positive
-    seed: int = Field(0, ge=0)
+    lr: PositiveFloat  # of the first step; it falls to 0 as (1 - step / steps)^0.9
+    weight_decay: float = Field(0.0, ge=0)  # the optimizer's
+    drop_path: Fraction = 0.1  # share of samples that skip the last block in training; less before it, 0 at the first
+    precision: Precision = "fp32"  # of the forward pass; weights are fp32
+    validate_every_epochs: Positive  # the best of these weights are kept
+    seed: int = Field(0, ge=0)  # of initial weights, order and augmentation
 
     @field_validator("start")
     @classmethod
@@ -165,20 +163,20 @@ class TeacherConfig(Section):
 class PretrainConfig(Section):
     network: NetworkName  # a variant of the student, or a baseline of the paper's tables
     skip: bool = True  # of the student; False is the paper's ablation
-    block_voxels: int = Field(ge=64, multiple_of=64)
+    block_voxels: int = Field(ge=64, multiple_of=64)  # side of the blocks that are trained on
     cut: Literal["grid", "random"]  # grid: the padded room sliced into blocks; random: a random crop near surfaces
     epochs: Positive  # one epoch of "random" is as many crops as "grid" has blocks
-    batch: Positive
+    batch: Positive  # blocks
     accumulate: Positive = 1  # batches whose mean gradient makes a step; GPUs share them, so many at most
     max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
-    lr: PositiveFloat
-    lr_halve_every_epochs: Positive
-    drop_path: Fraction = 0.2
+    lr: PositiveFloat  # of the first epochs
+    lr_halve_every_epochs: Positive  # after so many, and so many again, half the lr
+    drop_path: Fraction = 0.2  # share of samples that skip the last block in training; less before it, 0 at the first
     void_weight: float = Field(1.0, gt=0, le=1)  # weight of void voxels in the cross entropy
-    precision: Precision = "fp32"
+    precision: Precision = "fp32"  # of the forward pass; weights are fp32
     compile: bool = False  # torch.compile, for each size of volume anew
-    validate_every_epochs: Positive
-    seed: int = Field(0, ge=0)
+    validate_every_epochs: Positive  # the best of these weights are kept
+    seed: int = Field(0, ge=0)  # of initial weights, order and crops
 
     @model_validator(mode="after")
     def _block_fits(self) -> Self:
@@ -202,11 +200,12 @@ class DistillConfig(Section):
     iterations: Positive  # steps
     accumulate: Positive = 1  # rooms whose mean gradient makes a step; GPUs share them, so many at most
     max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
-    validate_every: Positive
-    lr: PositiveFloat
-    tau: PositiveFloat
+    validate_every: Positive  # steps; the best of these weights are kept
+    lr: PositiveFloat  # constant
+    tau: PositiveFloat  # temperature of the teacher's and the student's distributions
     weight: float = Field(1.0, ge=0)  # 0: the control arm, finetuning with cross entropy alone
     solid_angle: bool = False  # weight pixels by cos(phi)
+    hits: HitsWay = "direct"  # what a pixel sees: by its own ray, or the paper's way, six faces of 90 degrees stitched
     views: Positive = 1  # the first so many panoramas of a room take part, or all that it has
     views_per_step: Positive = 1  # drawn from them for each iteration
     augment: tuple[Augment, ...] = ()  # of the room, its panoramas with it; yaw: by quarter turns
@@ -215,15 +214,15 @@ class DistillConfig(Section):
     lovasz_weight: float = Field(0.0, ge=0)  # of the Lovasz softmax over the same voxels
     feature_weight: float = Field(0.0, ge=0)  # of 1 - cosine between the teacher's tokens and the student's features
     ema_decay: Fraction = 0.0  # of an average of the weights, which is then what is validated and kept; 0: none
-    drop_path: Fraction = 0.2
-    void_weight: float = Field(1.0, gt=0, le=1)
-    precision: Precision = "fp32"
+    drop_path: Fraction = 0.2  # as in pretrain
+    void_weight: float = Field(1.0, gt=0, le=1)  # weight of void voxels in the cross entropy
+    precision: Precision = "fp32"  # of the forward pass; weights are fp32
     compile: bool = False  # torch.compile, for each size of volume anew: for rooms of few sizes
     max_voxels: Positive | None = None  # larger rooms are trained on in windows; null: as the machine's memory allows
     on_bad_view: Literal["skip", "stop"] = "skip"  # what to do with panoramas that cannot be learnt from
     min_hit_rate: float = Field(0.5, ge=0, le=1)  # of a panorama's rays
     min_label_agreement: float = Field(0.5, ge=0, le=1)  # of its labels with those of the voxels that they see
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)  # of order, views and augmentation
 
     @model_validator(mode="after")
     def _enough_views(self) -> Self:
@@ -237,21 +236,21 @@ class DistillConfig(Section):
 
 
 class EvaluateConfig(Section):
-    average_symmetries: bool = False  # students: mean over quarter turns and mirror images, at eight times the cost
+    average_symmetries: bool = False  # a line more: the student's mean over quarter turns and mirrors, 8x the cost
     baselines: tuple[BaselineName, ...] = ()  # each trained like the student, and compared in the same report
     ablations: tuple[AblationName, ...] = ()  # the same: pretrain without skip, distill with cross entropy alone
-    bootstrap_samples: Positive = 1000
+    bootstrap_samples: Positive = 1000  # of the test rooms, for the intervals of the scores
     pictured_rooms: Positive = 10  # of the best, and as many of the worst
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)  # of these samples, and of the untrained student
 
 
 class RegisterConfig(Section):
-    model_name: str = Field("roomseg", pattern=r"^[A-Za-z0-9_.-]+$")
+    model_name: str = Field("roomseg", pattern=r"^[A-Za-z0-9_.-]+$")  # in MLflow's registry
     min_gain: PositiveFloat = 0.001  # of miou over the champion, on the same test rooms
     min_confidence: float = Field(0.95, ge=0.5, le=1)  # share of bootstrap samples of these rooms with that gain
     class_floors: dict[str, Fraction] = {}  # class -> least IoU on the test rooms
-    bootstrap_samples: Positive = 1000
-    seed: int = Field(0, ge=0)
+    bootstrap_samples: Positive = 1000  # of the test rooms, for min_confidence
+    seed: int = Field(0, ge=0)  # of these samples
     licence: str = "not stated"  # of the weights, best by its SPDX id; for tags and model card
 
 

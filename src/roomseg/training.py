@@ -64,7 +64,8 @@ class FitConfig:
     accumulate: int = 1  # batches of a step
     max_grad_norm: float | None = None
     max_bad_steps: int = 0  # so many steps may be left out because of a loss or gradient that is not finite
-    log_every: int = 10  # steps
+    history_every: int = 10  # steps; the tracker gets each
+    batch_of: str = "batches"  # what a batch is, to name its pace by
     checkpoint_seconds: float = 30.0
     sizes: str = "the size of the batch"  # what to lower where the memory is too small
 
@@ -106,7 +107,7 @@ def fit(
         raise UserError(f"{title}: {team.size} processes cannot share the {config.accumulate} batches of a step evenly")
     run = _Run.resumed(task.model, optimizer, checkpoints, team)
     keep_batch = keep_batch if team.first else None
-    pace, saved_at = _Pace(), time.monotonic()
+    saved_at = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())  # the caller's generators stay as they are
         stack.enter_context(
@@ -128,13 +129,16 @@ def fit(
             if step.bad:
                 _report_bad(step, run, task, config, progress, keep_batch, title)
             run.step += 1
-            pace.add(time.monotonic() - started, waited)
             done = run.step == config.steps
-            if team.first and (run.step % config.log_every == 0 or done):
-                run.log(figures, tracker, pace.take())
+            if team.first:
+                tracker.log(run.step, {**figures, **_pace(config, time.monotonic() - started, waited)})
+                if run.step % config.history_every == 0 or done:
+                    run.note(figures)
             validating = run.step % config.validate_every == 0 or done
             if team.first and validating:
-                run.log(_validate(task, select, run), tracker)
+                scores = _validate(task, select, run)
+                tracker.log(run.step, scores)
+                run.note(scores)
             run.seconds += time.monotonic() - started
             if team.first and (validating or time.monotonic() - saved_at > config.checkpoint_seconds):
                 checkpoints.save(run.step, run.state(task.model, optimizer))
@@ -201,33 +205,19 @@ class _Run:
             "run": run | {"history": [*self.history], "bad_batches": [*self.bad_batches]},
         }
 
-    def log(self, figures: dict[str, float], tracker: Tracker, pace: Mapping[str, float] | None = None) -> None:
-        """``pace`` goes to the tracker alone: equal trainings have equal histories."""
-        values = {name: float(value) for name, value in figures.items()}  # numpy's floats are no plain values
-        self.history.append({"step": self.step, **values})
-        tracker.log(self.step, {**values, **(pace or {})})
+    def note(self, figures: Mapping[str, float]) -> None:
+        """Into the history, without the pace: equal trainings have equal histories."""
+        self.history.append({"step": self.step, **figures})
 
     @property
     def wait_share(self) -> float:
         return self.waited / self.seconds if self.seconds else 0.0
 
 
-@dataclass
-class _Pace:
-    """How fast the steps since the last look were, validations and checkpoints left out."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-
-    def add(self, seconds: float, waited: float) -> None:
-        self.steps, self.seconds, self.waited = self.steps + 1, self.seconds + seconds, self.waited + waited
-
-    def take(self) -> dict[str, float]:
-        """``steps_per_s``, and ``data_wait_share`` of the time that was spent waiting for batches."""
-        figures = {"steps_per_s": self.steps / self.seconds, "data_wait_share": self.waited / self.seconds}
-        self.steps, self.seconds, self.waited = 0, 0.0, 0.0
-        return figures
+def _pace(config: FitConfig, seconds: float, waited: float) -> dict[str, float]:
+    """How fast a step was, and the share of its time that was spent waiting for batches."""
+    batches = config.accumulate / seconds  # of all processes
+    return {"steps_per_s": 1 / seconds, f"{config.batch_of}_per_s": batches, "data_wait_share": waited / seconds}
 
 
 def _numbers(first_step: int, config: FitConfig, team: Team) -> Iterator[int]:
@@ -329,7 +319,7 @@ def _validate(task: Task, select: str, run: _Run) -> dict[str, float]:
     assert select in scores, f"validate() gave {sorted(scores)}, without {select}"
     if scores[select] > run.best_score:
         run.best_score, run.best_state = float(scores[select]), _weights(task.model)
-    return {f"val_{name}": value for name, value in scores.items()}
+    return {f"val_{name}": float(value) for name, value in scores.items()}  # numpy's floats are no plain values
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from tests.e2e.test_local_pipeline import STAGES, TINY
 
 TELL_SECONDS = {"report.html", "hero.png"}  # so they differ from run to run
 AFTER_THE_MANIFEST = {"manifest-without-end-of-run", "checkpoints-half-removed"}  # there is no attempt any more
-TIMINGS = ("steps_per_s", "data_wait_share")
+TIMINGS = ("steps_per_s", "batches_per_s", "rooms_per_s", "data_wait_share")
 Finished = tuple[Path, subprocess.CompletedProcess[str]]
 Figures = list[tuple[tuple[str, str, int], float]]  # ((stage, metric, step), value), one each time that it was logged
 

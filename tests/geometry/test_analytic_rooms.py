@@ -9,8 +9,8 @@ import torch
 from roomseg.errors import UserError
 from roomseg.geometry.cube import FACES, cube_face_hits, face_directions, panorama_faces, stitched_hits
 from roomseg.geometry.equirect import directions
-from roomseg.geometry.projection import HitMap, panorama_hits
-from roomseg.geometry.raycast_torch import cast_rays
+from roomseg.geometry.projection import HitMap, cast_on_cpu, panorama_hits
+from roomseg.geometry.raycast_torch import cast_rays, caster_on, torch_caster
 from tests.geometry.analytic_rooms import (
     CAMERA_M,
     CAMERA_VOXEL,
@@ -57,6 +57,23 @@ def test_torch_finds_the_same_hits(room: tuple[Distance, np.ndarray, HitMap], pr
     else:
         assert same.mean() > 0.99  # the table's top lies half-way between two voxels
         assert (error < 1e-3).mean() > 0.999
+
+
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+def test_a_map_made_with_torch_is_that_of_the_kernels(room: tuple[Distance, np.ndarray, HitMap], device: str) -> None:
+    _, tsdf, hits = room
+    theirs = panorama_hits(tsdf, CAMERA_VOXEL, HEIGHT, torch_caster(torch.device(device)))
+    np.testing.assert_array_equal(theirs.voxel, hits.voxel)
+    assert (theirs.voxel.dtype, theirs.depth_voxels.dtype) == (hits.voxel.dtype, hits.depth_voxels.dtype)
+    np.testing.assert_allclose(theirs.depth_voxels, hits.depth_voxels, atol=1e-5)
+
+
+def test_the_kernels_cast_on_the_cpu_and_torch_elsewhere() -> None:
+    assert caster_on(torch.device("cpu")) is cast_on_cpu
+    assert caster_on(torch.device("cuda")) is not cast_on_cpu
 
 
 @pytest.mark.parametrize("at", [(-7.0, 30.0, 35.0), (2.0, 2.0, 2.0), (40.0, 40.0, 7.0)])

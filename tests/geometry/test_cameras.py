@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomseg.geometry.cameras import Pinhole, look_at, world_points
+from roomseg.geometry.cameras import Pinhole, look_at
+from tests.geometry.projected import world_points
 
 
 def test_a_right_angle_of_view_has_half_the_width_as_focal_length() -> None:

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomseg.geometry.equirect import directions, pixel_of, solid_angle_weights
+from roomseg.geometry.equirect import directions, solid_angle_weights
+from tests.geometry.projected import pixel_of
 
 
 def test_directions_of_a_panorama_of_two_rows() -> None:

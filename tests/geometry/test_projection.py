@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomseg.errors import UserError
-from roomseg.geometry.equirect import directions, pixel_of
+from roomseg.geometry.equirect import directions
 from roomseg.geometry.projection import HitMap, check_camera, panorama_hits
 from tests.geometry.analytic_rooms import CAMERA_VOXEL, MARGIN, VOXEL_M, distance_to_box, furnished, sampled
+from tests.geometry.projected import pixel_of
 
 HEIGHT = 64
 

@@ -8,10 +8,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roomseg.errors import UserError
-from roomseg.geometry.cameras import Pinhole, look_at, world_points
+from roomseg.geometry.cameras import Pinhole, look_at
 from roomseg.geometry.mesh import TriangleMesh, join_meshes, plain_mesh
 from roomseg.geometry.raster import NEAR_M, PackedMesh, pack_mesh, render_frame
 from roomseg.geometry.texture import MAX_LEVELS, surface_color
+from tests.geometry.projected import world_points
 
 CAMERA = Pinhole.from_fov(48, 36, 80)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from roomseg.geometry.projection import HitMap, panorama_hits
-from roomseg.losses.projected import PixelMap, nearest_map, project, project_volume, trilinear_map
+from roomseg.losses import PixelMap, nearest_map, project, project_volume, trilinear_map
 
 SHAPE, CLASSES, HEIGHT = (11, 9, 10), 5, 8
 CAMERA = np.array([4.9, 4.3, 4.6])

@@ -5,13 +5,12 @@ import pytest
 
 from roomseg.labels import PANOROOMS3D
 from roomseg.report.content import RoomPicture
-from roomseg.report.dollhouse import NOTHING, SKIN, SURFACE, Camera, best_camera, trace
+from roomseg.report.dollhouse import NOTHING, SKIN, SURFACE, Camera, best_camera, paint, trace
 from roomseg.report.pictures import (
     RIGHT,
     UNJUDGED,
     WRONG,
     colorize,
-    dollhouse,
     error_colors,
     furniture_of,
     over,
@@ -26,6 +25,19 @@ SIZE = (300, 360)
 @pytest.fixture(scope="module")
 def room() -> RoomPicture:
     return synthetic_room()
+
+
+def dollhouse(
+    tsdf: np.ndarray,  # (X, Y, Z) int8
+    color: np.ndarray,  # (X, Y, Z, 3) uint8
+    furniture: np.ndarray | None = None,  # (X, Y, Z) bool
+    camera: Camera | None = None,
+    size: tuple[int, int] = SIZE,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> np.ndarray:  # (h, w, 3) uint8
+    """Traced, painted and laid over the background."""
+    furniture = np.zeros(tsdf.shape, bool) if furniture is None else furniture
+    return over(paint(trace(tsdf, furniture, camera or Camera(), size), tsdf, color, blend=False), background)
 
 
 def nearest_class(color: np.ndarray) -> int:

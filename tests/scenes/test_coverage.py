@@ -14,9 +14,10 @@ from roomseg.scenes.boxes import Box
 from roomseg.scenes.coverage import AGREES_M, AIM_EVERY, Coverage, open_coverage, surface_points
 from roomseg.scenes.furniture import open_furniture
 from roomseg.scenes.generator import generate_room
-from roomseg.scenes.surfaces import Finish, cuboid
+from roomseg.scenes.surfaces import Finish
 from roomseg.scenes.textures import floor_textures, wall_textures
 from roomseg.scenes.viewpoints import camera_poses, spread_positions
+from tests.scenes.cuboids import cuboid
 
 CAMERA = Pinhole.from_fov(80, 60, 75.0)
 PROBES = np.array([(1.0, 1.0, 1.6), (3.0, 1.0, 1.6), (3.0, 2.0, 1.6)])

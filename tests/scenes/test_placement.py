@@ -23,7 +23,8 @@ from roomseg.scenes.layout import (
     stretched,
     wall_candidates,
 )
-from roomseg.scenes.surfaces import Finish, cuboid
+from roomseg.scenes.surfaces import Finish
+from tests.scenes.cuboids import cuboid
 
 PLAN = FloorPlan(np.array([(0, 0), (4, 0), (4, 3), (0, 3)], np.float64))
 

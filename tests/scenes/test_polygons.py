@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomseg.scenes import polygons
-from roomseg.scenes.polygons import triangulated
+from roomseg.scenes.polygons import signed_area, triangulated
 
 FRAME = [(-4, 0), (-4, 10), (4, 10), (4, 0), (5, 0), (5, 11), (-5, 11), (-5, 0)]  # round an opening, like a door's
 
@@ -94,3 +94,9 @@ def test_polygons_that_are_none_still_end(monkeypatch) -> None:
     assert triangulated(np.array([5]), nothing)[0].tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
     monkeypatch.setattr(polygons, "MAX_CORNERS", 6)
     assert triangulated(np.array([8]), lifted(FRAME))[0][:, 0].tolist() == [0] * 6  # too many corners: a fan
+
+
+def test_the_area_of_a_flat_polygon_has_the_sign_of_its_sense() -> None:
+    frame = np.array(FRAME, float)
+    assert signed_area(frame) == -signed_area(frame[::-1]) == 10 * 11 - 8 * 10
+    assert signed_area(np.zeros((0, 2))) == 0

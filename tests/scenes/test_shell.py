@@ -7,8 +7,9 @@ from roomseg.labels import PANOROOMS3D
 from roomseg.scenes.boxes import Box
 from roomseg.scenes.floorplan import FloorPlan, draw_plan
 from roomseg.scenes.shell import Opening, ShellStyle, build_shell, wall_surface
-from roomseg.scenes.surfaces import Finish, cuboid, quads
+from roomseg.scenes.surfaces import Finish, quads
 from roomseg.scenes.textures import Texture
+from tests.scenes.cuboids import cuboid
 
 HEIGHT_M = 2.5
 PLAN = FloorPlan(np.array([(0, 0), (5, 0), (5, 3), (3, 3), (3, 4), (0, 4)], np.float64))

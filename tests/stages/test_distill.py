@@ -15,11 +15,15 @@ from safetensors.torch import load_file
 from roomseg.data.dataset import open_rooms
 from roomseg.data.rooms import Panorama, Room
 from roomseg.errors import UsageError, UserError
+from roomseg.geometry.cube import stitched_hits
+from roomseg.geometry.projection import Caster, panorama_hits
+from roomseg.geometry.raycast_torch import torch_caster
 from roomseg.metrics import all_scores
 from roomseg.models.student import Student
 from roomseg.stages.distillation import views
-from roomseg.stages.distillation.judging import examine
+from roomseg.stages.distillation.judging import camera_voxel, examine
 from roomseg.stages.networks import load_student, network_confusions
+from roomseg.training import training_device
 from tests.stages.distilling import HEIGHT, SIZES, Bench, bench, configured, furnished, teacher_artifact
 
 
@@ -39,7 +43,8 @@ def test_what_it_writes(small: Bench) -> None:
     assert [line["step"] for line in history if "val_miou" in line] == [2, 4, 5]
     figures = [line for step, line in small.tracker.entries if "ce" in line]
     assert figures[0]["loss"] == pytest.approx(figures[0]["ce"] + figures[0]["kd"], rel=1e-5)
-    assert {"ce", "kd", "lr", "steps_per_s", "data_wait_share"} <= figures[0].keys()
+    assert [step for step, line in small.tracker.entries if "ce" in line] == [1, 2, 3, 4, 5]
+    assert all({"ce", "kd", "lr", "rooms_per_s", "data_wait_share"} <= line.keys() for line in figures)
     assert json.loads(artifact.path("left_out.json").read_text()) == []
 
 
@@ -70,11 +75,11 @@ def test_what_is_lost_or_damaged_is_made_again(small: Bench) -> None:
 def test_making_views_goes_on_where_it_stopped(small: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def fails_at_the_third(room: Room, panorama: Panorama) -> Any:
+    def fails_at_the_third(room: Room, panorama: Panorama, *how: Any) -> Any:
         asked.append(room.id)
         if len(asked) == 3:
             raise UserError("the power is gone")
-        return examine(room, panorama)
+        return examine(room, panorama, *how)
 
     monkeypatch.setattr(views, "examine", fails_at_the_third)
     monkeypatch.setattr(views, "given_cores", lambda: 1)
@@ -90,6 +95,41 @@ def test_another_teacher_has_other_logits_and_the_same_hits(small: Bench, tmp_pa
     small.distill()
     kinds = [key.split("/")[1] for key in small.store.list("cache/")]
     assert (kinds.count("hits"), kinds.count("logits")) == (3, 6)
+
+
+def test_a_map_cast_with_torch_is_that_of_the_kernels(small: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU would make it."""
+    small.distill()
+    kept = {key: small.store.get_bytes(key) for key in small.store.list("cache/hits/")}
+    for key in kept:
+        small.store.delete(key)
+    asked: list[torch.device] = []
+
+    def caster(device: torch.device) -> Caster:
+        asked.append(device)
+        return torch_caster(device)
+
+    monkeypatch.setattr(views, "caster_on", caster)
+    small.distill()
+    assert asked == [training_device()] * 3
+    assert {key: small.store.get_bytes(key) for key in small.store.list("cache/hits/")} == kept
+
+
+def test_the_papers_way_to_the_hits_has_maps_of_its_own(small: Bench) -> None:
+    small.distill()
+    small.distill("hits=cube")
+    assert [key.split("/")[1] for key in small.store.list("cache/")].count("hits") == 6
+    rooms, cache = open_rooms(small.inputs["rooms"], "train"), small.context().cache
+    teacher = views.TeacherOf(small.inputs["teacher"])
+    maps = {}
+    for way in ("direct", "cube"):
+        made = views.RoomViews(rooms, teacher, cache, configured(f"hits={way}"))
+        maps[way] = [made.read(place, 0).voxel for place in range(3)]
+    for place, room in enumerate(rooms):
+        at = camera_voxel(room, room.panoramas[0])
+        np.testing.assert_array_equal(maps["direct"][place], panorama_hits(room.tsdf, at, HEIGHT).voxel)
+        np.testing.assert_array_equal(maps["cube"][place], stitched_hits(room.tsdf, at, HEIGHT, HEIGHT // 2).voxel)
+        assert (maps["cube"][place] != maps["direct"][place]).any()
 
 
 def test_the_control_arm_asks_no_teacher(small: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from roomseg.data.dataset import open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.geometry.equirect import solid_angle_weights
 from roomseg.geometry.projection import panorama_hits
-from roomseg.geometry.symmetries import ALL, Symmetry
+from roomseg.geometry.symmetries import Symmetry
 from roomseg.losses import collapse_teacher, dense_distillation, lovasz_softmax
 from roomseg.models.student import build_student
 from roomseg.models.teacher import build_teacher
@@ -26,6 +26,7 @@ from roomseg.stages.distillation.task import DistillTask, augmented
 from roomseg.stages.distillation.views import RoomViews, TeacherOf
 from roomseg.stages.networks import load_student, room_tensor
 from roomseg.stages.teacher import panorama_tensor
+from tests.geometry.test_symmetries import ALL
 from tests.stages.distilling import HEIGHT, SIZES, Bench, bench, configured, furnished
 
 SETTINGS = ("views=2", "void_weight=0.3")

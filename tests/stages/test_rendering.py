@@ -17,11 +17,12 @@ from roomseg.ports import RoomKey
 from roomseg.scenes.boxes import Box
 from roomseg.scenes.generated import GeneratedSource
 from roomseg.scenes.source import PosedFrame, Scan
-from roomseg.scenes.surfaces import Finish, cuboid
+from roomseg.scenes.surfaces import Finish
 from roomseg.stages.rendering import rooms as rendering
 from roomseg.stages.rendering.rooms import make_room, noise_seed
 from roomseg.stages.rendering.volume_views import volume_panoramas
 from roomseg.stages.sources import open_source
+from tests.scenes.cuboids import cuboid
 from tests.stages.rendered import configured
 from tests.stages.scripted_source import SIDE, hollow_room
 

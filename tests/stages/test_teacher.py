@@ -77,7 +77,7 @@ class FolderWriter:
         return self.root / name
 
     def add(self, name: str, path: Path) -> None:
-        self.root.mkdir(exist_ok=True)
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, self.root / name)
 
 

@@ -58,8 +58,3 @@ def look_at(eye: np.ndarray, target: np.ndarray) -> np.ndarray:  # (3,), (3,) ->
     pose = np.eye(4)
     pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(forward, right), forward, eye
     return pose
-
-
-def world_points(depth: np.ndarray, camera: Pinhole, pose: np.ndarray) -> np.ndarray:  # (H, W) -> (H, W, 3) metres
-    """The points that a depth image along the optical axis shows; meaningless where depth is 0."""
-    return (camera.rays() * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]

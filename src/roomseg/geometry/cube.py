@@ -1,7 +1,7 @@
 """The six faces of a cube around the camera, 90 degrees each, and the panorama stitched of them (paper, section 4).
 
-The paper projects onto the faces first. One cast of the panorama's own rays is exact and costs less; the faces are
-there to compare with, and for whoever has a network for pinhole images.
+The paper projects onto the faces first (``distill.hits=cube``). One cast of the panorama's own rays is exact and the
+default.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from roomseg.errors import UserError
 from roomseg.geometry.cameras import Pinhole, look_at
 from roomseg.geometry.equirect import directions
-from roomseg.geometry.projection import HitMap, ray_hits
+from roomseg.geometry.projection import Caster, HitMap, cast_on_cpu, ray_hits
 from roomseg.geometry.raycast import RayTiles, tile_rays
 
 FACES = {  # what each looks at
@@ -39,9 +39,11 @@ def face_directions(face: str, size: int) -> np.ndarray:  # (size, size, 3) floa
     return (rays / np.linalg.norm(rays, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def cube_face_hits(tsdf: np.ndarray, camera_voxel: np.ndarray, face: str, size: int) -> HitMap:  # size x size
+def cube_face_hits(
+    tsdf: np.ndarray, camera_voxel: np.ndarray, face: str, size: int, caster: Caster = cast_on_cpu
+) -> HitMap:  # size x size
     """What the pixels of a face see, as ``panorama_hits``; ``positions`` needs ``face_directions``."""
-    return ray_hits(tsdf, camera_voxel, _face_rays(face, size))
+    return ray_hits(tsdf, camera_voxel, _face_rays(face, size), caster)
 
 
 def panorama_faces(height: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,12 +57,14 @@ def panorama_faces(height: int, size: int) -> tuple[np.ndarray, np.ndarray, np.n
     return face, row, col
 
 
-def stitched_hits(tsdf: np.ndarray, camera_voxel: np.ndarray, height: int, size: int) -> HitMap:
+def stitched_hits(
+    tsdf: np.ndarray, camera_voxel: np.ndarray, height: int, size: int, caster: Caster = cast_on_cpu
+) -> HitMap:
     """The paper's way to a panorama: each pixel takes what the nearest pixel of its face sees.
 
     The distance is that of the face's pixel, whose ray differs by half a pixel at most.
     """
-    faces = [cube_face_hits(tsdf, camera_voxel, face, size) for face in FACES]
+    faces = [cube_face_hits(tsdf, camera_voxel, face, size, caster) for face in FACES]
     face, row, col = panorama_faces(height, size)
     at = face, *(np.clip(np.rint(side), 0, size - 1).astype(np.int64) for side in (row, col))
     return HitMap(np.stack([hits.voxel for hits in faces])[at], np.stack([hits.depth_voxels for hits in faces])[at])

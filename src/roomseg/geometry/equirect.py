@@ -21,15 +21,6 @@ def directions(height: int) -> np.ndarray:  # (H, 2H, 3) float32
     return np.stack(unit, axis=-1).astype(np.float32)
 
 
-def pixel_of(direction: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:  # (..., 3) -> (...), (...) int64
-    """Row and column of the pixel that each direction, of any length, falls into."""
-    x, y, z = np.moveaxis(np.asarray(direction, np.float64), -1, 0)
-    theta, phi = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
-    row = np.floor((np.pi / 2 - phi) * (height / np.pi)).astype(np.int64)
-    col = np.floor((theta + np.pi) * (height / np.pi)).astype(np.int64)
-    return np.clip(row, 0, height - 1), col % (2 * height)
-
-
 def solid_angle_weights(height: int) -> np.ndarray:  # (H,) float32
     """cos(phi) of each row, scaled to a mean of 1."""
     weights = np.cos(_latitudes(height))

@@ -42,6 +42,15 @@ class TriangleMesh:
         return replace(self, face_label=np.full(len(self.faces), label, np.uint8))
 
 
+def face_normals(corners: np.ndarray) -> np.ndarray:  # (F, 3, 3) -> (F, 3)
+    """At right angles to each triangle, to its visible side, and as long as twice its area."""
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
+def face_areas(corners: np.ndarray) -> np.ndarray:  # (F, 3, 3) -> (F,)
+    return np.linalg.norm(face_normals(corners), axis=1) / 2
+
+
 def plain_mesh(
     vertices: np.ndarray,  # (V, 3)
     faces: np.ndarray,  # (F, 3)

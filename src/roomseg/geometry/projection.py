@@ -6,6 +6,7 @@ serves any number of classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from roomseg.geometry.tsdf import STEPS
 
 BEFORE_VOXELS = 1.5  # inside any truncation band, where free space was observed to be near a surface
 MOST_FROM_BEHIND = 0.5  # of the surfaces seen; generated rooms have 0.1 at most, inside furniture it is above 0.9
+Caster = Callable[[np.ndarray, Vector, RayTiles], tuple[np.ndarray, np.ndarray]]  # as ``cast_on_cpu``
 _ADVICE = "render the panorama again from free space, or leave it out"
 
 
@@ -44,23 +46,29 @@ class HitMap:
         return rays * self.depth_voxels[..., None] + np.asarray(camera_voxel, np.float32)
 
 
+def cast_on_cpu(tsdf: np.ndarray, camera: Vector, tiles: RayTiles) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) int32 voxels and float32 distances by the kernels; ``raycast_torch.caster_on`` is for other devices."""
+    return cast(tsdf, _empty(tsdf), camera, tiles)
+
+
 def panorama_hits(
     tsdf: np.ndarray,  # (X, Y, Z) int8 in steps of 1/127, or floating in [-1, 1]; 127 or 1 = empty or unseen
     camera_voxel: np.ndarray,  # (3,) in voxels: (camera_m - origin_m) / voxel_m
     height: int,
+    caster: Caster = cast_on_cpu,
 ) -> HitMap:
     """The map from the pixels of a panorama to the voxels of the first surface, + to -, that they see.
 
     The voxel is the nearest one to the crossing that is inside the truncation band, so that it has a label and a
     colour. Raises ``UserError`` for a volume that is no TSDF. A camera anywhere will do: see ``check_camera``.
     """
-    return ray_hits(tsdf, camera_voxel, _panorama_rays(height))
+    return ray_hits(tsdf, camera_voxel, _panorama_rays(height), caster)
 
 
-def ray_hits(tsdf: np.ndarray, camera_voxel: np.ndarray, tiles: RayTiles) -> HitMap:
+def ray_hits(tsdf: np.ndarray, camera_voxel: np.ndarray, tiles: RayTiles, caster: Caster = cast_on_cpu) -> HitMap:
     """``panorama_hits`` for any rays."""
     _check_tsdf(tsdf)
-    return HitMap(*cast(tsdf, _empty(tsdf), _vector(camera_voxel), tiles))
+    return HitMap(*caster(tsdf, _vector(camera_voxel), tiles))
 
 
 def check_camera(tsdf: np.ndarray, camera_voxel: np.ndarray) -> None:

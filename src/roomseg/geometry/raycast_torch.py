@@ -1,23 +1,45 @@
 """The same hits as ``raycast.py``, with torch: all rays take a step at a time, on any device.
 
 In float64 the numbers are those of the kernels, as both share the formulas of ``trilinear.py``; in float32 some rays
-that graze an edge differ.
+that graze an edge differ. Distillation casts with it where it trains on a GPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roomseg.geometry.raycast import FAR, GENTLEST, NEWTON_STEPS, SAMPLES_PER_CELL
-from roomseg.geometry.trilinear import along_ray, cell_polynomial, slope_at, value_at
+from roomseg.geometry.projection import Caster, cast_on_cpu
+from roomseg.geometry.raycast import FAR, GENTLEST, NEWTON_STEPS, SAMPLES_PER_CELL, RayTiles
+from roomseg.geometry.trilinear import Vector, along_ray, cell_polynomial, slope_at, value_at
 from roomseg.geometry.tsdf import STEPS
 
 MAX_LEAP = 16  # cells: each more costs a pass over the volume
 _CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+_ONE_AT_A_TIME = Lock()  # threads that cast would each take a device's memory for all their rays
+
+
+def caster_on(device: torch.device) -> Caster:
+    """The quickest way to the same hits: these rays on a GPU, the kernels on the CPU."""
+    return cast_on_cpu if device.type == "cpu" else torch_caster(device)
+
+
+def torch_caster(device: torch.device) -> Caster:
+    """``cast_rays`` in float64, as a ``Caster``."""
+
+    def cast(tsdf: np.ndarray, camera: Vector, tiles: RayTiles) -> tuple[np.ndarray, np.ndarray]:
+        with _ONE_AT_A_TIME, torch.inference_mode():
+            rays = torch.from_numpy(tiles.rays).to(device, torch.float64).flatten(0, 1)
+            voxel, depth = cast_rays(torch.from_numpy(np.ascontiguousarray(tsdf)).to(device), camera, rays)
+            shape = tiles.rays.shape[:2]
+            return voxel.int().view(shape).cpu().numpy(), depth.float().view(shape).cpu().numpy()
+
+    return cast
 
 
 def cast_rays(

@@ -51,6 +51,3 @@ class Symmetry:
         columns = image.shape[1]
         seen = np.roll(image[:, ::-1], columns // 2, axis=1) if self.mirrored else image
         return np.roll(seen, self.turns * (columns // 4), axis=1)
-
-
-ALL = tuple(Symmetry(turns, mirrored) for mirrored in (False, True) for turns in range(4))

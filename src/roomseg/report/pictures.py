@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from roomseg.errors import UserError
 from roomseg.labels import VOID, LabelSet
 from roomseg.report.content import PanoramaPicture, ReportContent, RoomPicture
-from roomseg.report.dollhouse import Camera, best_camera, paint, trace
+from roomseg.report.dollhouse import best_camera, paint, trace
 
 RIGHT, WRONG, UNJUDGED = (196, 198, 202), (214, 40, 40), (232, 233, 236)
 HIT, MISS = (226, 232, 240), (30, 41, 59)
@@ -52,21 +52,6 @@ def colorize(ids: np.ndarray, labels: LabelSet) -> np.ndarray:  # (...) uint8 ->
 def furniture_of(ids: np.ndarray, labels: LabelSet) -> np.ndarray:  # (X, Y, Z) uint8 -> (X, Y, Z) bool
     """The voxels of what stands in the room: not void, walls, floor, ceiling or what is fixed flat on them."""
     return ~np.isin(ids, [VOID, *map(labels.id, labels.shell)])
-
-
-def dollhouse(
-    tsdf: np.ndarray,  # (X, Y, Z) int8
-    color: np.ndarray,  # (X, Y, Z, 3) uint8
-    furniture: np.ndarray | None = None,  # (X, Y, Z) bool: what casts shadows, see furniture_of
-    camera: Camera | None = None,
-    size: tuple[int, int] = (420, 560),  # height, width in pixels
-    background: tuple[int, int, int] = WHITE,
-    blend: bool = False,
-) -> np.ndarray:  # (h, w, 3) uint8
-    """The room from outside and above, without its ceiling and its near walls (see ``report.dollhouse``)."""
-    furniture = np.zeros(tsdf.shape, bool) if furniture is None else furniture
-    image = paint(trace(tsdf, furniture, camera or Camera(), size), tsdf, color, blend)
-    return over(image, background)
 
 
 def over(image: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:  # (h, w, 4) -> (h, w, 3) uint8

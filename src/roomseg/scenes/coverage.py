@@ -15,6 +15,7 @@ from embreex.mesh_construction import TriangleMesh as EmbreeMesh
 
 from roomseg.geometry.cameras import Lens, Pinhole, look_at
 from roomseg.geometry.kernels import kernel
+from roomseg.geometry.mesh import face_areas
 from roomseg.geometry.raster import NEAR_M, PackedMesh
 
 SAMPLES = 2000  # points on the whole surface, hidden or not
@@ -94,7 +95,7 @@ def surface_points(mesh: PackedMesh, n: int, rng: np.random.Generator) -> np.nda
     """Points on the mesh, as many on each square metre; one is drawn in each n-th of the area."""
     corner = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
     a, ab, ac = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    area = np.linalg.norm(np.cross(ab, ac), axis=1).cumsum()
+    area = face_areas(corner).cumsum()
     place = (np.arange(n) + rng.random(n)) * (area[-1] / n)
     face = np.minimum(np.searchsorted(area, place, side="right"), len(area) - 1)
     s, t = rng.random((2, n, 1))

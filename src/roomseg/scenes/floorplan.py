@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from roomseg.scenes.boxes import Box, penetration_m
+from roomseg.scenes.polygons import signed_area
 
 Shape = Literal["rectangle", "L", "alcoves"]
 Rectangle = tuple[float, float, float, float]  # x low, y low, x high, y high, metres
@@ -80,8 +81,7 @@ class FloorPlan:
 
     @cached_property
     def area_m2(self) -> float:
-        x, y = self.outline.T
-        return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+        return signed_area(self.outline)
 
     @cached_property
     def rectangles(self) -> tuple[Rectangle, ...]:

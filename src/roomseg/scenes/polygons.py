@@ -1,4 +1,4 @@
-"""Polygons of models as triangles: a fan where it fits, else ears cut off one by one.
+"""Polygons of models as triangles: a fan where it fits, else ears cut off one by one; and the area of a flat one.
 
 A fan from the first corner of a polygon that is not convex, such as the frame round a pane, covers what it frames.
 """
@@ -78,3 +78,9 @@ def _is_ear(flat: np.ndarray, left: list[int], k: int) -> bool:
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:  # (2,), (2,), (..., 2) -> (...)
     """Twice the area of the triangle, positive where it turns left."""
     return (b[0] - a[0]) * (c[..., 1] - a[1]) - (b[1] - a[1]) * (c[..., 0] - a[0])
+
+
+def signed_area(polygon: np.ndarray) -> float:  # (n, 2)
+    """Of a flat polygon, positive where its corners go counter-clockwise."""
+    x, y = polygon.T
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)

@@ -54,6 +54,7 @@ def run(config: DistillConfig, ctx: StageContext) -> dict[str, float]:
             precision=config.precision,
             accumulate=config.accumulate,
             max_bad_steps=config.max_bad_steps,
+            batch_of="rooms",
             sizes="distill.max_voxels, so that rooms are trained on in windows",
             seed=config.seed,
         ),

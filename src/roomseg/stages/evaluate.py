@@ -3,6 +3,9 @@
 Two simple predictors frame the networks: the constant one (the commonest class of the training rooms everywhere) and
 the untrained student. Baselines and ablations (``comparisons.py``) stand between them and the student.
 
+``average_symmetries`` adds a line for the distilled student averaged over a room's symmetries. Nothing else is
+averaged: what the gate compares and what is pictured is the student as it is registered, predicts and is served.
+
 What lies beside the report: ``views/ROOM.html``, the pictured rooms in 3D, ``rooms.csv``, a line a test room, and
 ``room_results.parquet``, by which ``register`` compares this student with others.
 """
@@ -46,6 +49,7 @@ from roomseg.training import training_device
 
 TRAINED = ("teacher", "pretrained", "distilled")
 STUDENTS = {"pretrain": "pretrained student", "distill": "distilled student"}  # by the stages that train them
+AVERAGED = "distilled student, averaged"
 PANORAMA_PICTURES = 2
 
 
@@ -64,12 +68,11 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     audit = read_json(ctx.inputs["rooms"], "audit.json")
     labels = label_set(read_card(ctx.inputs["distilled"]).labels)
     teacher = load_teacher(ctx.inputs["teacher"]).to(training_device())
-    networks = load_networks(ctx, config.seed)
-    average = config.average_symmetries
+    networks = load_networks(ctx, config)
     judged = {"constant": Judged(constant_confusions(audit, test, labels))}
     for name, model in networks.items():
         rooms = ctx.progress.track(test, f"evaluate: {name}", total=len(test), unit="rooms")
-        judged[name] = judge_network(model, rooms, average)
+        judged[name] = judge_network(model, rooms, average=name == AVERAGED)
     models = [model_scores(name, each, config) for name, each in judged.items()]
     lines = room_scores(test, *list(judged.values())[-2:])
     on_panoramas = teacher_confusions(teacher, test)
@@ -90,9 +93,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
         device=device_name(),
         rooms=gallery(ctx, last, test, lines, config),
         room_scores=lines,
-        panoramas=[
-            panorama_picture(teacher, last, room, average=average) for room in islice(_seen(test), PANORAMA_PICTURES)
-        ],
+        panoramas=[panorama_picture(teacher, last, room) for room in islice(_seen(test), PANORAMA_PICTURES)],
         curves=[Curve(name, read_json(ctx.inputs[name], "history.json")) for name in TRAINED],
         timings=[(name, artifact.seconds) for name, artifact in ctx.inputs.items()],
         credits=audit["credits"],
@@ -102,14 +103,15 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, float]:
     return headline(teacher_2d, models)
 
 
-def load_networks(ctx: StageContext, seed: int) -> dict[str, nn.Module]:
+def load_networks(ctx: StageContext, config: EvaluateConfig) -> dict[str, nn.Module]:
     """Untrained student, what it is compared with, pretrained and distilled student: in this order, to predict."""
-    untrained = build_from_card(read_card(ctx.inputs["distilled"]), seed=seed).eval()
+    distilled = load_student(ctx.inputs["distilled"])
     networks = {
-        "untrained student": untrained,
+        "untrained student": build_from_card(read_card(ctx.inputs["distilled"]), seed=config.seed).eval(),
         **{each.title: load_network(ctx.inputs[each.port]) for each in compared(ctx)},
+        **({AVERAGED: distilled} if config.average_symmetries else {}),
         "pretrained student": load_student(ctx.inputs["pretrained"]),
-        "distilled student": load_student(ctx.inputs["distilled"]),
+        "distilled student": distilled,
     }
     return {name: network.to(training_device()) for name, network in networks.items()}
 
@@ -201,7 +203,7 @@ def gallery(
     for group, places in groups.items():
         for place in ctx.progress.track(places, f"evaluate: pictures {group.lower()}", total=len(places), unit="rooms"):
             room = rooms[place]
-            picture = room_picture(model, room, config.average_symmetries)
+            picture = room_picture(model, room)
             pictures.append(replace(picture, group=group, view=add_view(ctx, loaded, room)))
     return pictures
 
@@ -217,8 +219,8 @@ def add_view(ctx: StageContext, model: LoadedModel, room: Room) -> str:
     return name
 
 
-def room_picture(model: nn.Module, room: Room, average: bool) -> RoomPicture:
-    predicted = predict_room(model, room, average)
+def room_picture(model: nn.Module, room: Room) -> RoomPicture:
+    predicted = predict_room(model, room)
     return RoomPicture(
         room_id=room.id,
         room_type=room.meta["room_type"],
@@ -262,7 +264,7 @@ def write_pictures(ctx: StageContext, content: ReportContent) -> None:
 def headline(teacher_2d: dict[str, float], models: Sequence[ModelScores]) -> dict[str, float]:
     """The scores that go with the artifact, such as ``distilled_miou``."""
     scores = {f"teacher_2d_{key}": value for key, value in teacher_2d.items()}
-    names = {each.title: each.name for each in KNOWN}
+    names = {each.title: each.name for each in KNOWN} | {AVERAGED: "averaged"}
     for model in models:
         short = names.get(model.name, model.name.removesuffix(" student"))
         scores |= {f"{short}_miou": model.miou, f"{short}_miou_published": model.miou_published}

@@ -19,6 +19,7 @@ from tests.scenes.front3d.houses import FLOOR_TEXTURE, WALL_TEXTURE, Json, house
 def textures(tmp_path: Path) -> TextureStore:
     write_front3d(tmp_path, 1)
     write_texture(tmp_path, "dead", b"")
+    (tmp_path / "3D-FRONT-texture" / "empty-folder").mkdir()
     return TextureStore(open_library(tmp_path))
 
 
@@ -83,6 +84,8 @@ def test_without_uv_the_textures_mean_is_the_colour(textures: TextureStore, uv: 
         ({"jid": FLOOR_TEXTURE, "useColor": True}, None),
         ({"jid": "../3D-FRONT-texture/" + FLOOR_TEXTURE}, None),
         ({"jid": "local"}, None),
+        ({"jid": "empty-folder"}, None),
+        ({"texture": "https://dead.example/x/empty-folder/texture.png"}, None),
         ({}, None),
     ],
 )

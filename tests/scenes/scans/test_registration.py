@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomseg.errors import UserError
-from roomseg.geometry.cameras import Pinhole, world_points
+from roomseg.geometry.cameras import Pinhole
 from roomseg.geometry.raster import pack_mesh, render_frame
 from roomseg.scenes.scans.intrinsics import lens_matrix, pinhole, resized
 from roomseg.scenes.scans.registration import Rig, register
+from tests.geometry.projected import world_points
 from tests.scenes.scans.box_room import Take, inner, room_mesh
 
 

@@ -84,9 +84,8 @@ def _link(
             _describe(client, run, params, {**tags, "roomseg.stage": stage})
             for running in [run, parent] if ours else [run]:
                 client.update_run(running.info.run_id, status="RUNNING")
-            run_id = run.info.run_id
-            logged = {name: _last_step(client, run_id, name) for name in run.data.metrics}
-            return _Link(client, run_id, run.info.experiment_id, parent.info.run_id if ours else None, logged)
+            logged = {metric.key: metric.step for metric in run.data.to_proto().metrics}  # no histories: they are long
+            return _Link(client, run.info.run_id, run.info.experiment_id, parent.info.run_id if ours else None, logged)
 
 
 def _parent(client: Any, uri: str, pipeline_run_id: str) -> tuple[Any, bool]:
@@ -233,10 +232,6 @@ def _end_parent(linked: _Link, parent_id: str) -> None:
     status = next((state for state in ("RUNNING", "FAILED", "KILLED") if state in states), "FINISHED")
     if status != "RUNNING":
         linked.client.set_terminated(parent_id, status)
-
-
-def _last_step(client: Any, run_id: str, name: str) -> int:
-    return max((metric.step for metric in client.get_metric_history(run_id, name)), default=-1)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 
 from roomseg.errors import UserError
 from roomseg.front3d_names import MERGED, NAMES
-from roomseg.geometry.mesh import TriangleMesh
+from roomseg.geometry.mesh import TriangleMesh, face_areas
 from roomseg.scenes.front3d.classes import mesh_raw_id
 from roomseg.scenes.front3d.floor import FloorGrid
 from roomseg.scenes.front3d.house import House, HouseRoom
@@ -94,8 +94,7 @@ def ceiling_height_m(parts: Sequence[Part]) -> float:
 def _usual_height_m(meshes: Sequence[TriangleMesh]) -> float:
     """The median over the area."""
     corners = np.concatenate([mesh.vertices[mesh.faces] for mesh in meshes]).astype(np.float64)  # (F, 3, 3)
-    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     heights = corners[..., 2].mean(axis=1)
     order = heights.argsort()
-    summed = areas[order].cumsum()
+    summed = face_areas(corners)[order].cumsum()
     return float(heights[order][np.searchsorted(summed, summed[-1] / 2)])

@@ -20,6 +20,7 @@ from roomseg.scenes.front3d.house import Furniture, House, HouseRoom, Placement
 from roomseg.scenes.front3d.library import MODELS, plain_name
 from roomseg.scenes.front3d.models import ModelStore
 from roomseg.scenes.front3d.room import Front3dRoom
+from roomseg.scenes.polygons import signed_area
 
 MIN_FURNITURE = 2
 SCALE = (1e-5, 20.0)  # a thin lamp's can be 10 and right
@@ -69,7 +70,7 @@ def overlap_share(a: Box, b: Box) -> float:
     smaller = min(box.size_m[0] * box.size_m[1] * (box.high_m - box.low_m) for box in (a, b))
     if height <= 0 or smaller <= 0:
         return 0.0
-    return _area(_clipped(_footprint(a), _footprint(b))) * height / smaller
+    return abs(signed_area(_clipped(_footprint(a), _footprint(b)))) * height / smaller
 
 
 def _building_faults(house: House, room: HouseRoom) -> Iterator[str]:
@@ -149,8 +150,3 @@ def _clipped(polygon: np.ndarray, by: np.ndarray) -> np.ndarray:  # (n, 2), (m, 
                 kept.append(polygon[k])
         polygon = np.array(kept).reshape(-1, 2)
     return polygon
-
-
-def _area(polygon: np.ndarray) -> float:  # (n, 2)
-    x, y = polygon.T
-    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from roomseg.errors import UserError
-from roomseg.geometry.mesh import TriangleMesh
+from roomseg.geometry.mesh import TriangleMesh, face_areas, face_normals
 from roomseg.scenes.front3d.house import House, StructureMesh
 from roomseg.scenes.front3d.structure import NO_MATERIAL, TextureStore, mesh_arrays, texture_coordinates
 from roomseg.scenes.textures import Texture
@@ -82,8 +82,8 @@ class Finishes:
         uv = texture_coordinates(mesh, material, len(vertices))
         if uv is None:
             return None
-        repeats = _doubled_areas(np.column_stack([uv, np.zeros(len(uv))])[faces]).sum()
-        tile_m = float(np.sqrt(_doubled_areas(vertices[faces]).sum() / max(repeats, 1e-12)))
+        repeats = face_areas(np.column_stack([uv, np.zeros(len(uv))])[faces]).sum()
+        tile_m = float(np.sqrt(face_areas(vertices[faces]).sum() / max(repeats, 1e-12)))
         return (jid, tile_m) if TILE_M[0] <= tile_m <= TILE_M[1] else None
 
 
@@ -108,11 +108,7 @@ def _flat(corners: np.ndarray) -> np.ndarray:  # (F, 3, 3) -> (F, 3, 2) metres
 
 def _upright(corners: np.ndarray) -> np.ndarray:  # (F, 3, 3) -> (F, 3, 2) metres
     """To the right of one who faces the wall, and up."""
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, :2]
+    normal = face_normals(corners)[:, :2]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     right = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
     return np.stack([np.einsum("fcx,fx->fc", corners[..., :2], right), corners[..., 2]], axis=-1)
-
-
-def _doubled_areas(corners: np.ndarray) -> np.ndarray:  # (F, 3, 3) -> (F,)
-    return np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)

@@ -43,8 +43,12 @@ class Library:
         path = self.models[jid] / name
         return path, _read(path, path.parent.parent)
 
+    def has_texture(self, jid: str) -> bool:
+        """Whether there is a picture; some folders have none."""
+        return jid in self.textures and (self.textures[jid] / TEXTURE_FILE).exists()
+
     def read_texture(self, jid: str) -> tuple[Path, bytes]:
-        """The picture of a texture that is in ``textures``; raises ``UserError`` where it cannot be read."""
+        """The picture of a texture that is there; raises ``UserError`` where it cannot be read."""
         path = self.textures[jid] / TEXTURE_FILE
         return path, _read(path, path.parent.parent)
 

@@ -37,7 +37,7 @@ class TextureStore:
             name = parts[-2] if len(parts) > 1 else ""
         else:
             name = "" if material.use_color else material.jid
-        return name if name in self._library.textures else None
+        return name if self._library.has_texture(name) else None
 
     def image(self, jid: str) -> np.ndarray:  # (h, w, 3) uint8
         """Raises ``UserError`` for a dead texture."""

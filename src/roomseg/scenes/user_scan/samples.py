@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from roomseg.geometry.mesh import face_normals
 from roomseg.geometry.surface import Surface
 
 SAMPLES = 200_000
@@ -26,7 +27,7 @@ def samples_of(surface: Surface, rng: np.random.Generator, n: int = SAMPLES) -> 
         return Samples(chosen, fitted_normals(chosen, chosen))
     corner = surface.points[surface.faces]  # (F, 3, 3)
     a, ab, ac = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    cross = np.cross(ab, ac)
+    cross = face_normals(corner)
     double_area = np.linalg.norm(cross, axis=1)
     if not double_area.sum() > 0:
         return Samples(np.zeros((0, 3)), np.zeros((0, 3)))

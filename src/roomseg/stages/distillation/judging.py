@@ -6,30 +6,37 @@ from typing import Any
 
 import numpy as np
 
-from roomseg.config import DistillConfig
+from roomseg.config import DistillConfig, HitsWay
 from roomseg.data.rooms import Panorama, Room
 from roomseg.errors import UserError
-from roomseg.geometry.projection import HitMap, check_camera, panorama_hits
+from roomseg.geometry.cube import stitched_hits
+from roomseg.geometry.projection import Caster, HitMap, cast_on_cpu, check_camera, panorama_hits
 from roomseg.labels import VOID
 
 NEAR_M = 0.4  # what is nearer than this blocks the view
 MAX_NEAR_SHARE = 0.5  # of the rays that hit
 
 
-def room_hits(room: Room, panorama: Panorama) -> HitMap:
-    return panorama_hits(room.tsdf, camera_voxel(room, panorama), panorama.label.shape[0])
+def room_hits(room: Room, panorama: Panorama, way: HitsWay = "direct", caster: Caster = cast_on_cpu) -> HitMap:
+    """What each pixel sees: along its own ray, or through the paper's cube, of faces half as high as the panorama."""
+    camera, height = camera_voxel(room, panorama), len(panorama.label)
+    if way == "cube":
+        return stitched_hits(room.tsdf, camera, height, height // 2, caster)
+    return panorama_hits(room.tsdf, camera, height, caster)
 
 
 def camera_voxel(room: Room, panorama: Panorama) -> np.ndarray:  # (3,)
     return (panorama.camera_m - room.origin_m) / room.voxel_m
 
 
-def examine(room: Room, panorama: Panorama) -> tuple[np.ndarray, dict[str, Any]]:  # (H, 2H) int32
+def examine(
+    room: Room, panorama: Panorama, way: HitsWay, caster: Caster
+) -> tuple[np.ndarray, dict[str, Any]]:  # (H, 2H) int32
     """The hit map, all -1 for a camera that is nowhere in the room, and what ``fault_of`` judges by, as JSON types."""
     misplaced = _misplaced(room, panorama)
     if misplaced is not None:
         return np.full(panorama.label.shape, -1, np.int32), {"misplaced": misplaced}
-    hits = room_hits(room, panorama)
+    hits = room_hits(room, panorama, way, caster)
     hit = hits.voxel >= 0
     near = hit & (hits.depth_voxels < NEAR_M / room.voxel_m)
     seen = np.where(hit, room.label.reshape(-1)[hits.voxel], VOID)

@@ -15,9 +15,7 @@ from roomseg.stages.networks import predict_room
 from roomseg.stages.teacher import teacher_labels
 
 
-def panorama_picture(
-    teacher: Teacher, student: nn.Module, room: Room, number: int = 0, average: bool = False
-) -> PanoramaPicture:
+def panorama_picture(teacher: Teacher, student: nn.Module, room: Room, number: int = 0) -> PanoramaPicture:
     """The panorama as the teacher sees it, and the student's prediction through the hit map.
 
     Raises ``UserError`` for a panorama that the room does not have.
@@ -26,7 +24,7 @@ def panorama_picture(
         raise UserError(f"room {room.id} has no panorama {number}; it has {len(room.panoramas)}, the first is 0")
     panorama = room.panoramas[number]
     voxel = room_hits(room, panorama).voxel  # (H, 2H)
-    predicted = predict_room(student, room, average).ravel()
+    predicted = predict_room(student, room).ravel()
     return PanoramaPicture(
         room_id=room.id,
         rgb=panorama.rgb,

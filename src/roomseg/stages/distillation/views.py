@@ -22,6 +22,7 @@ from roomseg.data.dataset import RoomRef, RoomSet
 from roomseg.data.rooms import Panorama, Room
 from roomseg.data.view_files import Header, pack_floats, pack_hits, unpack_floats, unpack_hits
 from roomseg.errors import UserError
+from roomseg.geometry.raycast_torch import caster_on
 from roomseg.models.teacher import Teacher
 from roomseg.ports import ArtifactReader, Cache, Progress
 from roomseg.processes import given_cores
@@ -142,11 +143,13 @@ class RoomViews:
 
     def _hits(self, ref: _Opened, number: int) -> tuple[np.ndarray, Header]:
         def make() -> bytes:
-            voxel, noted = examine(ref.room, ref.panoramas[number])
+            caster = caster_on(training_device())
+            voxel, noted = examine(ref.room, ref.panoramas[number], self._config.hits, caster)
             noted |= {"room": ref.id, "view": number, "stored": len(ref.panoramas)}
             return pack_hits(voxel, ref.room.shape, noted)
 
-        return self._get(self._cache.key("hits", ref.names(number), HITS_CODE), make, unpack_hits, ref, number)
+        parts = ref.names(number) | {"way": self._config.hits}  # not the device: the hits are the same
+        return self._get(self._cache.key("hits", parts, HITS_CODE), make, unpack_hits, ref, number)
 
     def _teachers(self, ref: _Opened, number: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Logits and features, each if it is learnt from."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from roomseg import __version__
 from roomseg.data.rooms import network_input
+from roomseg.geometry.mesh import face_areas
 from roomseg.geometry.surface import Surface
 from roomseg.labels import VOID, LabelSet
 from roomseg.stages.networks import told_of_the_room
@@ -55,7 +56,7 @@ def predict(given: PredictInput, model: LoadedModel) -> Prediction:
 def class_areas(surface: Surface, label: np.ndarray, classes: int) -> np.ndarray:  # (K,) m2
     """Each face's area goes in thirds to the classes of its corners."""
     corner = np.nan_to_num(surface.points)[surface.faces]
-    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) / 2
+    area = face_areas(corner)
     return sum((np.bincount(label[surface.faces[:, k]], area / 3, classes) for k in range(3)), np.zeros(classes))
 
 

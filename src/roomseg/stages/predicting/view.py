@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from roomseg.geometry.mesh import face_areas, face_normals
 from roomseg.geometry.surface import Surface
 from roomseg.report.viewer import ViewedClass, ViewerContent, ViewerSurface, write_viewer
 from roomseg.report.viewer.shading import free_normals, openness
@@ -56,8 +57,7 @@ def _in_metres(points: np.ndarray, to_room: np.ndarray) -> np.ndarray:
 def _mean_edge_m(points: np.ndarray, faces: np.ndarray) -> float:
     corner = points[faces]
     edges = np.linalg.norm(corner - np.roll(corner, 1, axis=1), axis=2)
-    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
-    return float(np.average(edges.mean(axis=1), weights=np.maximum(area, 1e-12)))
+    return float(np.average(edges.mean(axis=1), weights=np.maximum(face_areas(corner), 1e-12)))
 
 
 def _shaded(prediction: Prediction, surface: Surface, classes: PointClasses) -> ViewerSurface:
@@ -87,8 +87,7 @@ def _towards(points: np.ndarray, faces: np.ndarray, normal: np.ndarray) -> np.nd
     """The faces turned so that their front is the free side, where the volume says which that is."""
     if not len(faces):
         return faces
-    corner = points[faces]
-    front = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    front = face_normals(points[faces])
     away = (front * normal[faces].sum(axis=1)).sum(axis=1) < 0
     return np.where(away[:, None], faces[:, ::-1], faces)
 
@@ -98,8 +97,7 @@ def _filled(points: np.ndarray, faces: np.ndarray, normal: np.ndarray) -> np.nda
     unknown = np.abs(normal).sum(axis=1) == 0
     if not len(faces) or not unknown.any():
         return normal
-    corner = points[faces]
-    front = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    front = face_normals(points[faces])
     total = np.stack(
         [sum(np.bincount(faces[:, k], front[:, axis], len(points)) for k in range(3)) for axis in range(3)], axis=1
     )
