@@ -31,7 +31,7 @@ def mutated(data: bytes, seed: int) -> bytes:
 
 
 def mutated_zip(data: bytes, seed: int) -> bytes:
-    """Every other time the archive is damaged, else the content of one of its members."""
+    """Every other time the archive is damaged, else the content of one of its members, packed or not."""
     rng = random.Random(seed)
     if rng.random() < 0.5:
         return mutated(data, seed)
@@ -40,7 +40,7 @@ def mutated_zip(data: bytes, seed: int) -> bytes:
     name = rng.choice(sorted(members))
     members[name] = mutated(members[name], seed)
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    with zipfile.ZipFile(made, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return made.getvalue()

@@ -17,11 +17,11 @@ from safetensors.numpy import save as save_safetensors
 
 from roomseg.config import parse_section
 from roomseg.data import index
-from roomseg.data.npz import read_arrays
 from roomseg.data.panorooms3d import read_room
 from roomseg.data.shards import ShardFile, write_shard
 from roomseg.labels import LabelSet, label_set
 from roomseg.models.weight_files import read_variant, read_weights
+from roomseg.npz import read_arrays
 from roomseg.profiles import demo
 from roomseg.runtime.artifacts import StoreArtifactReader
 from roomseg.runtime.checkpoints import StoreCheckpoints

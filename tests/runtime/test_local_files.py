@@ -31,20 +31,29 @@ def names(folder: Path) -> list[str]:
 
 def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOMSEG_CACHE_GB", "1e-6")  # 1000 bytes
+    folder = tmp_path / "copies"
     for name, minutes_ago in {"old": 30, "older": 60, "recent": 5, "now": 0.1}.items():
-        used(tmp_path / "ab", name, 300, minutes_ago)
+        used(folder / "ab", name, 300, minutes_ago)
     copies = Copies(tmp_path)
-    copies.make_room(100)
-    assert names(tmp_path) == ["now", "old", "recent"]
-    copies.touch(tmp_path / "ab" / "old")
-    copies.make_room(400)
-    assert names(tmp_path) == ["now", "old"]
-    copies.make_room(10_000)  # what is in use is spared, also beyond the bound
-    assert names(tmp_path) == ["now", "old"]
+    assert copies.make_room(50)
+    assert names(folder) == ["now", "old", "recent"]
+    copies.touch(folder / "ab" / "old")
+    assert copies.make_room(400)
+    assert names(folder) == ["now", "old"]
+    assert not copies.make_room(10_000)  # what is in use is spared, also beyond the bound
+    assert names(folder) == ["now", "old"]
+
+
+def test_where_the_bound_is_reached_a_twentieth_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOMSEG_CACHE_GB", "1e-6")
+    for number in range(100):
+        used(tmp_path / "copies", f"{number:02}", 10, 100 - number)
+    Copies(tmp_path).make_room(10)
+    assert names(tmp_path) == [f"{number:02}" for number in range(6, 100)]
 
 
 def test_without_a_bound_a_fifth_of_the_free_space_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    used(tmp_path, "old", 600, 30)
+    used(tmp_path / "copies", "old", 600, 30)
     monkeypatch.setattr(Copies, "_free", lambda _: 400)
     Copies(tmp_path).make_room(200)  # 600 + 200 <= 0.8 * (600 + 400)
     assert names(tmp_path) == ["old"]

@@ -98,7 +98,7 @@ def run_in(folder: Path, config: TeacherConfig, rooms: FolderArtifact) -> tuple[
         progress=open_progress(),
         registry=None,  # type: ignore[arg-type]  # a teacher is never registered
         work_dir=work,
-        fetch=lambda uri: fetch_outside(uri, folder / "cache"),
+        fetch=lambda uri: fetch_outside(uri, folder / "cache", folder / "work"),
     )
     return run(config, context), FolderArtifact(folder / "artifact")
 

@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from roomseg.data.npz import read_arrays
 from roomseg.data.release_files import BLOCK_FOLDERS, ROOM_ID, ReleaseFiles, find_files, labels_of
 from roomseg.data.rooms import TSDF_STEPS, Panorama, Room
 from roomseg.errors import UserError
 from roomseg.front3d_names import MERGED
 from roomseg.geometry.projection import panorama_hits
 from roomseg.labels import PANOROOMS3D
+from roomseg.npz import read_arrays
 from roomseg.ports import Rejected, RoomKey
 from roomseg.splits import SPLITS, read_published_split, split_by_house
 

@@ -6,10 +6,9 @@ al., 2021), ``variant.yml`` lies beside the checkpoints of github.com/rstrudel/s
 
 from __future__ import annotations
 
+import mmap
 import pickle
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,22 +21,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from roomseg.errors import UserError
+from roomseg.npz import array_sizes, read_arrays
 
 MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
-_NO_NPZ = (
-    OSError,
-    ValueError,
-    OverflowError,
-    MemoryError,
-    EOFError,
-    SyntaxError,
-    tokenize.TokenError,
-    RuntimeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-    AttributeError,
-)
+_OF_THE_ENCODER = ("embedding/", "cls", "Transformer/")  # names of Flax; a head or an optimizer is not read
+_LARGEST_RATIO = 8  # of arrays to the file that they are packed in; weights do not pack well
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -49,7 +37,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path} is no readable safetensors file: {_one_line(error)}") from None
     if path.suffix == ".npz":
         return _from_flax(_read_npz(path), path)
-    return _read_torch(path)
+    return _state_dict(load_torch(path), path)
+
+
+def load_torch(path: Path) -> Any:
+    """What ``torch.save`` wrote, on the CPU, where it is tensors and plain values and no larger than its file."""
+    try:
+        _check_size(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except pickle.UnpicklingError as error:
+        what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
+        raise UserError(f"{path} {what}; expected tensors and plain values only ({_one_line(error)})") from None
+    except Exception as error:  # of many kinds: torch has no list of them
+        raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
 
 
 def read_variant(path: Path) -> dict[str, Any]:
@@ -77,28 +79,39 @@ def _sequence(loader: _VariantLoader, node: yaml.SequenceNode) -> list[Any]:
 _VariantLoader.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
-        raise UserError(f"{path} {what}; expected tensors and plain values only ({_one_line(error)})") from None
-    except Exception as error:  # of many kinds: torch has no list of them
-        raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
+def _check_size(path: Path) -> None:
+    """Of a file that would take more memory than it has bytes: ``torch.save`` never packs, nor makes byte arrays."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":  # as torch tells it
+            members = zipfile.ZipFile(file).infolist()
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if packed or sum(member.file_size for member in members) > path.stat().st_size:
+                raise UserError(f"{path} is packed, or damaged; expected the bytes as torch.save stores them")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data.find(b"\nbytearray\n") >= 0:  # weights_only lets it be called, with a number, and that fills memory
+                raise UserError(f"{path} holds pickled objects (bytearray); expected tensors and plain values only")
+
+
+def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     for name in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise UserError(f"{path} holds no state dict; expected names and tensors, plainly or under 'model'")
+    most = path.stat().st_size
+    for name, value in loaded.items():
+        if value.layout != torch.strided or value.is_meta or value.numel() * value.element_size() > most:
+            raise UserError(f"{path} does not have all values of {name}: it is damaged, or no state dict; get it again")
     return dict(loaded)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except _NO_NPZ as error:
-        raise UserError(f"{path} is no npz file of arrays: {_one_line(error)}") from None
+    sizes = array_sizes(path)
+    names = [name for name in sizes if name.startswith(_OF_THE_ENCODER)]
+    total, most = sum(sizes[name] for name in names), _LARGEST_RATIO * path.stat().st_size
+    if total > most:
+        raise UserError(f"{path} would unpack to {total:,} bytes; expected at most {most:,}: get the file again")
+    return dict(zip(names, read_arrays(path, names, most_values=most), strict=True))
 
 
 def _from_flax(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tensor]:
@@ -106,7 +119,7 @@ def _from_flax(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tensor
     query, key and value are (d, heads, d / heads), out is (heads, d / heads, d).
     """
     try:
-        pairs = {name: np.ascontiguousarray(value, np.float32) for name, value in _timm_pairs(arrays)}
+        pairs = {name: np.array(value, np.float32, order="C") for name, value in _timm_pairs(arrays)}
     except KeyError as error:
         raise UserError(f"{path} is no augreg ViT: expected an array {error.args[0]}") from None
     except (ValueError, AttributeError, IndexError) as error:

@@ -14,17 +14,19 @@ from typing import Any
 
 from roomseg.errors import UserError
 from roomseg.runtime.fingerprint import digest_of, module_digest
+from roomseg.runtime.local_files import Copies
 from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, is_disk_full
 
 _SEAL = hashlib.sha256().digest_size  # bytes before the content
 
 
 class StoreCache:
-    """``ports.Cache`` over a store. What a remote store holds is also kept in the local cache folder."""
+    """``ports.Cache`` over a store. What a remote store holds is also kept among the local copies, where it fits."""
 
     def __init__(self, store: Store, cache: Path, say: Callable[[str], None]) -> None:
         self._store, self._say = store, say
-        self._near: Store = store if isinstance(store, DirectoryStore) else DirectoryStore(cache)
+        self._copies = Copies(cache)
+        self._near: Store = store if isinstance(store, DirectoryStore) else DirectoryStore(self._copies.folder)
 
     def key(self, kind: str, parts: Mapping[str, Any], module: str) -> str:
         return f"{kind}/{digest_of({'parts': dict(parts), 'code': _code(module)})}"
@@ -35,6 +37,8 @@ class StoreCache:
             if content is not None:
                 if place is not self._near:
                     self._keep_near(key, content)
+                elif place is not self._store:
+                    self._copies.touch(self._copies.path(_path(key)))
                 return content
         return None
 
@@ -44,7 +48,9 @@ class StoreCache:
             self._keep_near(key, content)
 
     def _keep_near(self, key: str, content: bytes) -> None:
-        """If the disk is full, the store has it all the same."""
+        """If there is no room within the bound or on the disk, the store has it all the same."""
+        if not self._copies.make_room(_SEAL + len(content)):
+            return
         try:
             self._near.put_bytes(_path(key), _sealed(content))
         except UserError as error:

@@ -65,7 +65,7 @@ class StoreCheckpoints:
             self._store.delete(key)
 
     def _load(self, step: int) -> dict[str, Any]:
-        import torch
+        from roomseg.models.weight_files import load_torch
 
         record = _record(self._store.get_bytes(self._key(step, "manifest.json")))
         key = self._key(step, "state.pt")
@@ -78,9 +78,9 @@ class StoreCheckpoints:
         if path.stat().st_size != record["size"] or sha256_of(path) != record["sha256"]:
             raise _CorruptCheckpoint("its bytes are not those that were written")
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # of many kinds: torch has no list of them
-            raise _CorruptCheckpoint(f"its state cannot be read ({type(error).__name__})") from error
+            state: dict[str, Any] = load_torch(path)
+        except UserError as error:
+            raise _CorruptCheckpoint(f"its state cannot be read ({error})") from error
         if in_place is None:
             path.unlink()
         return state

@@ -1,6 +1,7 @@
-"""Verified local files of artifacts: in place from a directory, else in a cache folder of bounded size.
+"""Local copies of what a remote store has, in a folder of bounded size; and an artifact's files, verified.
 
-All stages, runs and processes of a machine share the folder. What was not used for longest goes first.
+All stages, runs and processes of a machine share the folder: files of artifacts, near copies of the shared results
+(``cache.py``) and of files outside the store (``outside.py``). What was not used for longest goes first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from roomseg.runtime.storage import Store, is_disk_full, sha256_of
 
 _FETCHES = 5  # a transfer may go wrong
 _SPARED_S = 60.0  # a file that was asked for is opened within this time; once open it may go
+_ROOM_AT_ONCE = 20  # one part in so many of the bound is freed where it is reached: not every write reads the folder
+_SHARERS = 16  # processes that may write at once, each into its part of what is free
 
 
 class LocalFiles:
@@ -25,7 +28,7 @@ class LocalFiles:
 
     def __init__(self, store: Store, cache: Path, origin: Origin) -> None:
         self._store, self._origin = store, origin
-        self._copies = Copies(cache / "copies")
+        self._copies = Copies(cache)
         self._verified: set[str] = set()
 
     def path(self, entry: FileEntry) -> Path:
@@ -58,18 +61,19 @@ class LocalFiles:
 
 
 class Copies:
-    """A folder of copies of content-addressed files, and of nothing else.
+    """``copies/`` of a cache folder: files whose names say their content, and nothing else.
 
     ``ROOMSEG_CACHE_GB`` bounds them; without it they take four fifths of the disk space that others leave free. Files
     used within the last minute are spared, also beyond the bound.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, cache: Path) -> None:
+        self.folder = cache / "copies"
         self._limit = _given_limit()
+        self._granted = 0  # bytes that may be written before the folder is looked at again
 
     def path(self, key: str) -> Path:
-        return self._folder / key
+        return self.folder / key
 
     def touch(self, path: Path) -> bool:
         """Mark as used now; False if it is not there."""
@@ -79,12 +83,18 @@ class Copies:
             return False
         return True
 
-    def make_room(self, size: int) -> None:
-        """Remove what was not used for longest, until ``size`` bytes fit."""
+    def make_room(self, size: int) -> bool:
+        """Remove what was not used for longest, until ``size`` bytes fit; False if they do not fit even so."""
+        if size <= self._granted:
+            self._granted -= size
+            return True
         files = self._files()
         total = sum(held for _, held, _ in files)
         limit = self._limit if self._limit is not None else int(0.8 * (total + self._free()))
-        self._remove(files, total + size - limit)
+        if total + size > limit:
+            total -= self._remove(files, total + size - limit + limit // _ROOM_AT_ONCE)
+        self._granted = max(0, limit - total - size) // _SHARERS
+        return total + size <= limit
 
     def empty(self) -> bool:
         """Remove all that is not spared; False if there was nothing."""
@@ -92,19 +102,19 @@ class Copies:
         return self._remove(files, sum(held for _, held, _ in files)) > 0
 
     def _remove(self, files: list[tuple[float, int, Path]], excess: int) -> int:
-        """Oldest first, until ``excess`` bytes are gone; how many files went."""
+        """Oldest first, until ``excess`` bytes are gone; how many went."""
         removed, newest = 0, time.time() - _SPARED_S
         for used, size, path in sorted(files):
-            if excess <= 0 or used > newest:
+            if removed >= excess or used > newest:
                 break
             path.unlink(missing_ok=True)
-            excess, removed = excess - size, removed + 1
+            removed += size
         return removed
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """(time of last use, bytes, path) of each."""
         found = []
-        for where, _, names in os.walk(self._folder):
+        for where, _, names in os.walk(self.folder):
             for path in (Path(where) / name for name in names):
                 with suppress(FileNotFoundError):  # another process was quicker
                     stat = path.stat()
@@ -112,7 +122,7 @@ class Copies:
         return found
 
     def _free(self) -> int:
-        folder = self._folder
+        folder = self.folder
         while not folder.is_dir():
             folder = folder.parent
         return shutil.disk_usage(folder).free

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from roomseg.config import Section
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.fingerprint import digest_of
+from roomseg.runtime.local_files import Copies
 from roomseg.runtime.s3 import S3Store
-from roomseg.runtime.storage import sha256_of
+from roomseg.runtime.storage import local_errors, sha256_of
 
 
 def outside_digests(stage: str, section: Section) -> dict[str, str]:
@@ -16,15 +19,24 @@ def outside_digests(stage: str, section: Section) -> dict[str, str]:
     return {name: _named_version(f"{stage} ({name})", uri) for name, uri in section.outside_files().items()}
 
 
-def fetch_outside(uri: str, cache: Path) -> Path:
-    """The file itself, or its copy in the cache folder; raises ``UserError``."""
+def fetch_outside(uri: str, cache: Path, work_dir: Path) -> Path:
+    """The file itself, or a local copy; raises ``UserError``.
+
+    Copies may go while a stage still reads: it reads by a name of its own in ``work_dir``, which is on the same disk.
+    """
     if not uri.startswith("s3://"):
         return _local(uri)
     store, key = _on_s3(uri)
-    copy = cache / "outside" / digest_of([uri, store.etag(key)])[:20] / Path(key).name
-    if not copy.is_file():
+    name = f"outside/{digest_of([uri, store.etag(key)])[:20]}/{Path(key).name}"
+    copies = Copies(cache)
+    copy, own = copies.path(name), work_dir / name
+    if not copies.touch(copy):
+        copies.make_room(store.size(key))
         store.fetch(key, copy)
-    return copy
+    with local_errors("write", own), suppress(FileExistsError):
+        own.parent.mkdir(parents=True, exist_ok=True)
+        os.link(copy, own)
+    return own
 
 
 def _named_version(what: str, uri: str) -> str:

@@ -100,6 +100,9 @@ class S3Store:
         """What tells one content of the object from another."""
         return self._head(key)["ETag"].strip('"')
 
+    def size(self, key: str) -> int:
+        return self._head(key)["ContentLength"]
+
     def age_s(self, key: str) -> float:
         head = self._head(key)
         return _age_s(head, head["LastModified"])

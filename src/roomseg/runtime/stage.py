@@ -285,7 +285,7 @@ def _context(
         progress=job.progress,
         registry=registry,
         work_dir=job.work_dir,
-        fetch=lambda uri: fetch_outside(uri, cache),
+        fetch=lambda uri: fetch_outside(uri, cache, job.work_dir),
         shard=job.shard,
     )
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from roomseg.data.dataset import find_room
-from roomseg.data.npz import read_arrays
 from roomseg.data.rooms import Room
 from roomseg.errors import UserError
+from roomseg.npz import read_arrays
 from roomseg.runtime.artifacts import open_render
 from roomseg.stages.networks import predict_room
 from roomseg.stages.predicting.models import LoadedModel, load_model

@@ -21,14 +21,27 @@ MAX_HEADER_BYTES = 10_000
 _DAMAGED = (
     OSError,
     ValueError,
+    OverflowError,
+    MemoryError,  # of a header with thousands of brackets
     EOFError,
     SyntaxError,
     tokenize.TokenError,  # numpy takes headers of Python 2 apart with it
     RuntimeError,
     NotImplementedError,
+    AttributeError,
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+def array_sizes(path: Path) -> dict[str, int]:
+    """Bytes that each array has when it is unpacked, as the archive says; nothing is unpacked. Raises ``UserError``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _DAMAGED as error:
+        raise UserError(f"{path} is no npz file of arrays: {_first_line(error)}") from None
+    return {member.filename.removesuffix(".npy"): member.file_size for member in members}
 
 
 def read_arrays(source: Path | bytes, names: Sequence[str], most_values: int) -> list[np.ndarray]:
@@ -54,8 +67,7 @@ def read_arrays(source: Path | bytes, names: Sequence[str], most_values: int) ->
     except UserError:
         raise
     except _DAMAGED as error:
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{where}: damaged ({first_line[:200]}); expected a whole .npz: get it again") from None
+        raise UserError(f"{where}: damaged ({_first_line(error)}); expected a whole .npz: get it again") from None
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, most_values: int) -> np.ndarray:
@@ -84,3 +96,7 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
     if version == (2, 0):
         return npy.read_array_header_2_0(file, max_header_size=MAX_HEADER_BYTES)
     raise UserError(f"{where}: is an array file of version {version}; expected 1.0 or 2.0: save it again with numpy")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
