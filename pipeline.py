@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """The pipeline: its arrows, and the three ways to use it: run it here, compile it, or send it to a cluster."""
 
-import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from roomseg.errors import UsageError, UserError
 from roomseg.estimate import describe as describe_plan
 from roomseg.models.backbones import check_backbone
 from roomseg.profiles import profile as profile_of
+from roomseg.runtime.storage import split_store_url
 from submission.client import Kfp
 from submission.plan import describe_submission
 from submission.pods import place
@@ -181,12 +181,6 @@ def submit(
         typer.echo(f"run {run_id} succeeded")
 
 
-def check_store(store: str) -> None:
-    """Refuses what ``open_store`` will refuse in each stage, without a client for S3."""
-    if not store or ("://" in store and not re.match("s3://[^/]", store)):
-        raise UsageError(f"--store {store or 'is empty'}: expected a directory or s3://bucket/prefix")
-
-
 def check_submission(cluster: ClusterConfig, store: str, allow_tags: bool) -> None:
     """What can be known to go wrong before anything is sent; raises ``UsageError``."""
     if not cluster.kfp.host and not cluster.kfp.kubeconfig:
@@ -271,7 +265,7 @@ def main(
     for option, given in {"--watch": follow, "--dry-run": dry_run}.items():
         if given and not submit_:
             raise UsageError(f"{option} is for --submit; leave it out, or give --submit")
-    check_store(store)
+    split_store_url(store)  # so that what each stage would refuse is refused before anything is sent
     config = override(profile_of(profile), settings or [])
     check_backbone(config.teacher.backbone)
     if local:

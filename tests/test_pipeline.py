@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import check_store
-from roomseg.errors import UsageError
 from roomseg.profiles import demo
-from roomseg.runtime.storage import open_store
 from tests.golden.update import GOLDEN, PROFILES, compile_profile
 
 ROOT = Path(__file__).parent.parent
@@ -153,18 +150,6 @@ def test_mistakes_get_one_line(arguments, code, words):
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("store", ["", "gs://b/p", "s3://", "s3:///p", "file:///x", "S3://b", "://"])
-def test_a_store_that_no_stage_would_open_is_refused_at_once(store):
-    for check in (check_store, open_store):
-        with pytest.raises(UsageError, match=r"expected a directory or s3://bucket/prefix"):
-            check(store)
-
-
-@pytest.mark.parametrize("store", ["folder", "/a/b", "s3://b", "s3://b/", "s3://b/p/q"])
-def test_a_store_that_stages_open_is_not_refused(store):
-    check_store(store)
 
 
 def test_help_says_what_a_newcomer_needs():

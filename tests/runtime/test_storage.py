@@ -9,7 +9,7 @@ import pytest
 
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.s3 import S3Store
-from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, open_store
+from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, open_store, split_store_url
 from tests.runtime.conftest import RunPython
 
 
@@ -57,7 +57,21 @@ def test_s3_lists_more_than_one_page(s3_store: str, monkeypatch: pytest.MonkeyPa
     assert store.list("") == [f"k{index}" for index in range(7)]
 
 
-@pytest.mark.parametrize("url", ["", "gs://bucket/x", "s3://", "s3:///x"])
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    {
+        "a/b": ("", "a/b"),
+        "/a/b": ("", "/a/b"),
+        "s3://b": ("b", ""),
+        "s3://b/": ("b", ""),
+        "s3://b/p/q": ("b", "p/q"),
+    }.items(),
+)
+def test_parts_of_urls(url: str, parts: tuple[str, str]) -> None:
+    assert split_store_url(url) == parts
+
+
+@pytest.mark.parametrize("url", ["", "gs://bucket/x", "s3://", "s3:///x", "file:///x", "S3://b", "://"])
 def test_wrong_urls(url: str) -> None:
     with pytest.raises(UsageError, match="expected a directory or s3://bucket/prefix"):
         open_store(url)

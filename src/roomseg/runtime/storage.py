@@ -102,17 +102,25 @@ class Store(Protocol):
 
 def open_store(url: str) -> Store:
     """The store behind a directory or ``s3://bucket/prefix``; raises ``UsageError``."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        if not url:
-            raise UsageError("--store is empty: expected a directory or s3://bucket/prefix")
-        return DirectoryStore(Path(url))
-    bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or not bucket:
-        raise UsageError(f"--store {url}: expected a directory or s3://bucket/prefix")
+    bucket, prefix = split_store_url(url)
+    if not bucket:
+        return DirectoryStore(Path(prefix))
     from roomseg.runtime.s3 import S3Store  # which needs this module, and is not needed for a directory
 
     return S3Store(bucket, prefix.strip("/"))
+
+
+def split_store_url(url: str) -> tuple[str, str]:
+    """Bucket and prefix; of a directory "" and its path. Raises ``UsageError`` for what is neither."""
+    if not url:
+        raise UsageError("--store is empty: expected a directory or s3://bucket/prefix")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "", url
+    bucket, _, prefix = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise UsageError(f"--store {url}: expected a directory or s3://bucket/prefix")
+    return bucket, prefix
 
 
 def sha256_of(path: Path) -> str:
