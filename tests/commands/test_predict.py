@@ -174,6 +174,8 @@ def test_bad_input_gets_help(model: Path, tmp_path: Path) -> None:
     )
     (tmp_path / "bad.npz").write_bytes(b"no")
     assert str(tmp_path / "bad.npz") in refused("predict", tmp_path / "bad.npz", *ask)
+    trimesh.PointCloud([[1.0, 2.0, 3.0]], colors=[[9, 9, 9, 255]]).export(tmp_path / "one.ply")
+    assert "got a cloud of 1 finite points" in refused("predict", tmp_path / "one.ply", *ask)
     assert not out.exists()
 
 
@@ -187,6 +189,12 @@ def test_a_model_that_is_not_there_gets_help(tmp_path: Path) -> None:
     assert "gone.pth is not there; expected a folder with model.json" in refused(*ask, "--model", tmp_path / "gone.pth")
     torch.save({"state_dict": {"a": torch.ones(2)}}, tmp_path / "other.pth")
     assert "other.pth has no weights of a 3D Segmenter" in refused(*ask, "--model", tmp_path / "other.pth")
+
+
+def test_import_says_why_a_store_cannot_be_one(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    text = refused("import", model, "--store", tmp_path / "file")
+    assert text.startswith(f"cannot write {tmp_path}/file: a part of the path is a file, expected a directory")
 
 
 @pytest.mark.heavy

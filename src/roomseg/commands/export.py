@@ -43,12 +43,14 @@ def import_(
     tracking_uri: TrackingUri = "",
 ) -> None:
     """Register a published checkpoint: predict then takes it as models:/NAME@published."""
+    from roomseg.runtime.storage import local_errors
     from roomseg.runtime.tracking import default_tracking_uri, register_published
     from roomseg.stages.predicting.models import load_model, save_model
 
     loaded = load_model(checkpoint)
     if not store.startswith("s3://"):
-        Path(store).mkdir(parents=True, exist_ok=True)
+        with local_errors("write", Path(store)):
+            Path(store).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         save_model(loaded, folder)

@@ -70,7 +70,7 @@ def test_a_million_strays_do_not_widen_the_bounds() -> None:
 
 def test_a_scan_that_is_no_room_says_what_to_do() -> None:
     room = box_room()
-    flat = Surface(np.zeros((9, 3)), np.array([[0, 1, 2]], np.int32), np.zeros((9, 3), np.uint8))
+    flat = Surface(np.zeros((12, 3)), np.array([[0, 1, 2]], np.int32), np.zeros((12, 3), np.uint8))
     with pytest.raises(UserError, match=r"^got a scan whose faces have no area; expected a mesh of a room"):
         placed(flat)
     with pytest.raises(UserError, match=r"^got a scan whose points all lie in one place; expected a room"):
@@ -79,6 +79,10 @@ def test_a_scan_that_is_no_room_says_what_to_do() -> None:
         placed(replace(room, points=room.points * 1e5))
     with pytest.raises(UserError, match=r"^got a scan of 360 x 300 x 250 m; expected at most 120 m a side"):
         placed(replace(room, points=room.points * 100), units="m")
+    for count in (1, 2, 9):
+        few = np.random.default_rng(0).random((count, 3))
+        with pytest.raises(UserError, match=rf"^got a cloud of {count} finite points; expected a room, 10 points at"):
+            placed(Surface(few, np.zeros((0, 3), np.int32), np.zeros((count, 3), np.uint8)))
     apart = np.random.default_rng(0).uniform(-40, 40, (5000, 3))
     with pytest.raises(UserError, match=r"^got 5,000 points that lie too far apart for a surface"):
         placed(Surface(apart, np.zeros((0, 3), np.int32), np.zeros((5000, 3), np.uint8)), units="m")

@@ -36,6 +36,7 @@ FEWEST_NEIGHBOURS = 4  # of the 26 cells around one that is surface
 CUT_PERCENT = 0.5  # of the cells, at each end of each axis
 MARGIN_M = 0.1
 MAX_EXTENT_M = 120.0
+FEWEST_POINTS = 10  # of fewer nothing can be found out
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def place(samples: Samples, suffix: str, units: Unit | None, up: UpAxis | None) 
     """What is None is found out; raises ``UserError`` for a scan of no size, no plausible unit or too large."""
     if not len(samples.points):
         raise UserError("got a scan whose faces have no area; expected a mesh of a room, or points without faces")
+    if len(samples.points) < FEWEST_POINTS:
+        raise UserError(
+            f"got a cloud of {len(samples.points)} finite points; expected a room, {FEWEST_POINTS} points at the "
+            "least: was it exported whole?"
+        )
     core = _without_strays(samples)
     up, why_up = (up, "as given") if up else _found_up(core, suffix)
     turned = samples.points @ _rotation(up).T
@@ -87,7 +93,7 @@ def _rotation(up: UpAxis) -> np.ndarray:  # (3, 3)
 
 def _without_strays(samples: Samples) -> Samples:
     """Those whose neighbours are near, in any unit: strays, even where they are many, lie far apart."""
-    gap = cKDTree(samples.points).query(samples.points, min(NEIGHBOUR, len(samples.points)), workers=-1)[0][:, -1]
+    gap = cKDTree(samples.points).query(samples.points, [NEIGHBOUR], workers=-1)[0][:, 0]
     kept = gap <= FAR_APART * np.percentile(gap, 2)
     return Samples(samples.points[kept], samples.normals[kept])
 
