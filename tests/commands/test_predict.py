@@ -121,6 +121,20 @@ def test_a_cloud_with_strays_keeps_each_of_its_points(model: Path, tmp_path: Pat
     assert summary["input"]["kind"] == "point cloud"
 
 
+def test_what_is_a_guess_is_printed_and_in_the_summary(model: Path, tmp_path: Path) -> None:
+    room = box_room(0.1, ceiling=False)
+    points = room.points * (1, -1, -1) / 0.3048
+    trimesh.Trimesh(points, room.faces, vertex_colors=room.color, process=False).export(tmp_path / "scan.ply")
+    result = roomseg("predict", tmp_path / "scan.ply", "-o", tmp_path / "out", "--model", model)
+    assert result.exit_code == 0, repr(result.exception)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["input"]["units"].startswith("ft (it is then 2.")
+    assert summary["input"]["up"].startswith("-Z (")
+    (warning,) = summary["warnings"]
+    assert warning.startswith("taken to be in ft, for it is ")
+    assert f"warning {warning}" in result.output
+
+
 def test_strays_alone_are_labelled_with_a_warning(model: Path, tmp_path: Path) -> None:
     points, rng = np.random.default_rng(0).uniform(-30, 30, (20_000, 3)), np.random.default_rng(1)
     trimesh.PointCloud(points, colors=rng.integers(0, 256, (20_000, 3), np.uint8)).export(tmp_path / "scan.ply")

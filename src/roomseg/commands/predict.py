@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the rest is imported where it is needed: --help answers at 
     from roomseg.ports import Progress
     from roomseg.stages.predicting.inputs import Grid, PredictInput
 
-UnitChoice = Literal["auto", "m", "cm", "mm"]
+UnitChoice = Literal["auto", "m", "cm", "mm", "ft", "in"]
 UpChoice = Literal["auto", "+x", "+y", "+z", "-x", "-y", "-z"]
 ROOM_FILE = ".npz"
 
