@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from roomseg.cli import app
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.geometry.surface import Surface
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.networks import build_network
@@ -191,6 +191,26 @@ def test_bad_input_gets_help(model: Path, tmp_path: Path) -> None:
     trimesh.PointCloud([[1.0, 2.0, 3.0]], colors=[[9, 9, 9, 255]]).export(tmp_path / "one.ply")
     assert "got a cloud of 1 finite points" in refused("predict", tmp_path / "one.ply", *ask)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "says"),
+    [
+        ("room2", ("--units", "mm", "--up", "+x", "--frame-stride", "5"),
+         "got --units, --up, --frame-stride for a room of a store, expected none of them: leave out what"),
+        ("uuid.npz", ("--units", "cm"), "got --units for a published room, expected none of them"),
+        ("scan.glb", ("--max-depth-m", "3"), "got --max-depth-m for a mesh or a cloud, expected --units, --up: leave"),
+        ("scan.glb", ("--depth-units-per-m", "1000"), "got --depth-units-per-m for a mesh or a cloud"),
+        ("", ("--units", "mm"), "got --units for a recording, expected --up, --depth-units-per-m, --frame-stride, "),
+        ("", ("--up", "+x"), "--up +x: of a recording's poses expected auto, +z, +y or -y"),
+    ],
+)  # fmt: skip
+def test_options_of_another_kind_of_input_are_refused(
+    given: str, options: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    result = roomseg("predict", given or tmp_path, "-o", tmp_path / "out", "--model", tmp_path / "none", *options)
+    assert isinstance(result.exception, UsageError), repr(result.exception)  # no model was looked for
+    assert says in str(result.exception)
 
 
 def test_a_model_that_is_not_there_gets_help(tmp_path: Path) -> None:
