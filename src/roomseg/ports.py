@@ -132,10 +132,11 @@ class ModelRegistry(Protocol):
         scores: Mapping[str, float],
         tags: Mapping[str, str],
         evidence: Evidence,
+        alias: str | None = "challenger",
     ) -> str:
         """Store the model folder as a new version; the same folder again gives the same version. Returns it.
 
-        The version is ``challenger`` until it is promoted.
+        The version has the alias until it is promoted; with None it gets none, and none is taken from another.
         """
         ...
 

@@ -39,6 +39,7 @@ def export(
 def import_(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="A published 3DSeg-*.pth, or a folder of export.")],
     name: Annotated[str, typer.Option(help="Of the registered model.")] = "roomseg",
+    licence: Annotated[str, typer.Option(help="Of the weights, best by its SPDX id; for the model card.")] = "",
     store: Store = "roomseg-store",
     tracking_uri: TrackingUri = "",
 ) -> None:
@@ -54,7 +55,8 @@ def import_(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         save_model(loaded, folder)
-        version = register_published(tracking_uri or default_tracking_uri(store), name, folder, checkpoint.name)
+        uri = tracking_uri or default_tracking_uri(store)
+        version = register_published(uri, name, folder, checkpoint.name, licence)
     card = loaded.card
     Console().print(
         f"registered a 3D Segmenter {card.network} ({len(card.classes)} classes, {card.voxel_m * 100:g} cm) as {name} "
