@@ -14,6 +14,15 @@ The values come from a TOML file, by default ``~/.config/roomseg.toml``; what it
 
     [pods.teacher]                  # one stage
     gpus = 4
+
+    [quota]                         # what the namespace may use at a time; only --plan looks at it
+    gpus = 4
+
+    [quota.pools.a100]              # and which nodes there are
+    nodes = 2
+    cpu = "32"
+    memory = "240Gi"
+    gpus = 4
 """
 
 from __future__ import annotations
@@ -31,6 +40,8 @@ from roomseg.errors import UsageError
 
 DEFAULT_FILE = Path("~/.config/roomseg.toml")
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]  # Kubernetes's: 500m, 8, 16Gi
+_SUFFIX = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+_BINARY = {"ki": 2**10, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 TASKS = ("render", "render_part", "teacher", "pretrain", "distill", "evaluate", "gate", "register", "finish")
 TRAINING = ("teacher", "pretrain", "distill")  # may run on several nodes
 
@@ -111,10 +122,30 @@ _PODS: dict[str, dict[str, Any]] = {
 }
 
 
+class Pool(Section):
+    """Nodes that are alike; what a pod may use of one of them."""
+
+    nodes: Positive = 1  # at most, where it grows by itself
+    cpu: Quantity
+    memory: Quantity
+    gpus: Count = 0
+    labels: dict[str, str] = Field({})  # what a pod's ``node_selector`` asks for
+
+
+class Quota(Section):
+    """What the run may use at a time, so that a plan can say what will wait or never start; null, none: not known."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    gpus: Count | None = None
+    pools: dict[str, Pool] = Field({})
+
+
 class ClusterConfig(Section):
     kfp: KfpServer = KfpServer()
     images: Images = Images()
     render: FanOut = FanOut()
+    quota: Quota = Quota()
     pods: dict[str, dict[str, Any]] = Field({})  # "all" or a task -> fields of its Pod
 
     @model_validator(mode="after")
@@ -163,3 +194,10 @@ def read_cluster(path: Path | None) -> ClusterConfig:
         return ClusterConfig.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"{chosen}: {error_line(error)}") from None
+
+
+def quantity(text: str) -> float:
+    """A Kubernetes quantity: 500m, 8, 16Gi."""
+    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", text)
+    assert match, text
+    return float(match[1]) * {**_SUFFIX, **_BINARY}[match[2]]
