@@ -65,7 +65,9 @@ class ArtifactWriter(Protocol):
 class Checkpoints(Protocol):
     """Checkpoints of one stage and fingerprint; a state is nested dicts and lists of tensors and plain values."""
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None: ...
+    def save(self, step: int, state: Mapping[str, Any], steps: int | None = None) -> None:
+        """``steps``: how many there will be, for people who ask how far it is."""
+        ...
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
         """The newest valid one; a corrupt one is passed over with a warning."""
