@@ -27,6 +27,11 @@ class ArtifactReader(Protocol):
         ...
 
     @property
+    def code_version(self) -> str:
+        """The version, and a digest of the code, that made it."""
+        ...
+
+    @property
     def seconds(self) -> float:
         """The wall-clock time that the stage took, all its attempts together."""
         ...
