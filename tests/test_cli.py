@@ -1,7 +1,9 @@
 """``roomseg``: its commands, and what it says to a person who errs. The stages themselves are tested elsewhere."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,31 @@ def test_help_names_every_command():
     text = roomseg("--help").stdout
     for command in ("render", "teacher", "pretrain", "distill", "evaluate", "register", "ui"):
         assert command in text
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("roomseg sta", {"status"}),
+        ("roomseg data ", {"check", "show"}),
+        ("roomseg predict --un", {"--units"}),
+        ("roomseg predict --units ", {"auto", "m", "cm", "mm", "ft", "in"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(line, offered):
+    """As bash asks the installed program, by the script that --install-completion writes."""
+    program = Path(sys.executable).with_name("roomseg")
+    asked = {"_ROOMSEG_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    done = subprocess.run([program], capture_output=True, text=True, timeout=120, env={**os.environ, **asked})
+    assert (done.returncode, set(done.stdout.split())) == (0, offered), done.stderr
+
+
+def test_the_script_for_a_shell_asks_the_program():
+    program = Path(sys.executable).with_name("roomseg")
+    env = {**os.environ, "_ROOMSEG_COMPLETE": "source_bash"}
+    script = subprocess.run([program], capture_output=True, text=True, timeout=120, env=env).stdout
+    assert "_ROOMSEG_COMPLETE=complete_bash" in script
+    assert script.strip().endswith(" roomseg")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Regression:
 class MemoryCheckpoints:
     saved: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
+    def save(self, step: int, state: Mapping[str, Any], steps: int | None = None) -> None:
         self.saved.append((step, copy.deepcopy(dict(state))))
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:

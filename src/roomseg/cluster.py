@@ -14,6 +14,15 @@ The values come from a TOML file, by default ``~/.config/roomseg.toml``; what it
 
     [pods.teacher]                  # one stage
     gpus = 4
+
+    [quota]                         # what the namespace may use at a time; only --plan looks at it
+    gpus = 4
+
+    [quota.pools.a100]              # and which nodes there are
+    nodes = 2
+    cpu = "32"
+    memory = "240Gi"
+    gpus = 4
 """
 
 from __future__ import annotations
@@ -153,10 +162,30 @@ _PODS: dict[str, dict[str, Any]] = {
 }
 
 
+class Pool(Section):
+    """Nodes that are alike; what a pod may use of one of them."""
+
+    nodes: Positive = 1  # at most, where it grows by itself
+    cpu: Quantity
+    memory: Quantity
+    gpus: Count = 0
+    labels: dict[str, str] = Field({})  # what a pod's ``node_selector`` asks for
+
+
+class Quota(Section):
+    """What the run may use at a time, so that a plan can say what will wait or never start; null, none: not known."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    gpus: Count | None = None
+    pools: dict[str, Pool] = Field({})
+
+
 class ClusterConfig(Section):
     kfp: KfpServer = KfpServer()
     images: Images = Images()
     render: FanOut = FanOut()
+    quota: Quota = Quota()
     pods: dict[str, dict[str, Any]] = Field({})  # "all" or a task -> fields of its Pod
 
     @model_validator(mode="after")

@@ -244,8 +244,11 @@ class EvaluateConfig(Section):
     seed: int = Field(0, ge=0)  # of these samples, and of the untrained student
 
 
+MODEL_NAME = r"^[A-Za-z0-9_.-]+$"  # of a registered model
+
+
 class RegisterConfig(Section):
-    model_name: str = Field("roomseg", pattern=r"^[A-Za-z0-9_.-]+$")  # in MLflow's registry
+    model_name: str = Field("roomseg", pattern=MODEL_NAME)  # in MLflow's registry
     min_gain: PositiveFloat = 0.001  # of miou over the champion, on the same test rooms
     min_confidence: float = Field(0.95, ge=0.5, le=1)  # share of bootstrap samples of these rooms with that gain
     class_floors: dict[str, Fraction] = {}  # class -> least IoU on the test rooms

@@ -27,6 +27,11 @@ class ArtifactReader(Protocol):
         ...
 
     @property
+    def code_version(self) -> str:
+        """The version, and a digest of the code, that made it."""
+        ...
+
+    @property
     def seconds(self) -> float:
         """The wall-clock time that the stage took, all its attempts together."""
         ...
@@ -65,7 +70,9 @@ class ArtifactWriter(Protocol):
 class Checkpoints(Protocol):
     """Checkpoints of one stage and fingerprint; a state is nested dicts and lists of tensors and plain values."""
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None: ...
+    def save(self, step: int, state: Mapping[str, Any], steps: int | None = None) -> None:
+        """``steps``: how many there will be, for people who ask how far it is."""
+        ...
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
         """The newest valid one; a corrupt one is passed over with a warning."""
@@ -132,10 +139,11 @@ class ModelRegistry(Protocol):
         scores: Mapping[str, float],
         tags: Mapping[str, str],
         evidence: Evidence,
+        alias: str | None = "challenger",
     ) -> str:
         """Store the model folder as a new version; the same folder again gives the same version. Returns it.
 
-        The version is ``challenger`` until it is promoted.
+        The version has the alias until it is promoted; with None it gets none, and none is taken from another.
         """
         ...
 

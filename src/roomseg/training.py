@@ -141,7 +141,7 @@ def fit(
                 run.note(scores)
             run.seconds += time.monotonic() - started
             if team.first and (validating or time.monotonic() - saved_at > config.checkpoint_seconds):
-                checkpoints.save(run.step, run.state(task.model, optimizer))
+                checkpoints.save(run.step, run.state(task.model, optimizer), config.steps)
                 saved_at = time.monotonic()
             bar.advance(1, loss=figures["loss"], waiting=f"{run.wait_share:.0%}")
     last = _weights(task.model)

@@ -14,7 +14,7 @@ from roomseg.data import index
 from roomseg.data.audit import audit_report
 from roomseg.data.rooms import Room
 from roomseg.data.shards import write_shard
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.labels import PANOROOMS3D
 from roomseg.ports import Rejected
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
@@ -113,5 +113,27 @@ def test_show_writes_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert sheet.width == 1920
     with pytest.raises(UserError, match="there is no room 'room1'"):
         run("show", "room1", "--store", str(tmp_path))
-    with pytest.raises(UserError, match="is not there"):
-        run("show", "room2", "--store", str(tmp_path), "--out", str(tmp_path / "no" / "folder.png"))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="file is not there; make it, or choose another"):
+        run("show", "room2", "--store", str(tmp_path), "--out", str(tmp_path / "file" / "room.png"))
+
+
+@pytest.mark.parametrize(("command", "option"), [(("check", "STORE"), "--json"), (("show", "room2"), "--out")])
+def test_where_a_file_cannot_go_is_said_before_the_work(
+    command: tuple[str, str], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "no" / "folder.json"
+    with pytest.raises(UserError) as error:  # the store, which is not there either, was not looked at
+        run(*command, option, str(gone))
+    assert str(error.value) == f"{option} {gone}: the folder {gone.parent} is not there; make it, or choose another"
+    with pytest.raises(UserError, match=f"^{option} {tmp_path} is not a file that can be written"):
+        run(*command, option, str(tmp_path))
+
+
+@pytest.mark.parametrize("mark", ["../../x", "..", "a/b", "/etc", "a.b"])
+def test_what_is_no_fingerprint_is_a_usage_error(mark: str, store_url: str) -> None:
+    for command in (("check", store_url), ("show", "room2", "--store", store_url)):
+        with pytest.raises(
+            UsageError, match=r"^'.*' is no fingerprint; expected letters and digits: a name in .*render"
+        ):
+            run(*command, "--artifact", mark)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from roomseg.cli import app
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.geometry.surface import Surface
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.networks import build_network
@@ -121,6 +121,20 @@ def test_a_cloud_with_strays_keeps_each_of_its_points(model: Path, tmp_path: Pat
     assert summary["input"]["kind"] == "point cloud"
 
 
+def test_what_is_a_guess_is_printed_and_in_the_summary(model: Path, tmp_path: Path) -> None:
+    room = box_room(0.1, ceiling=False)
+    points = room.points * (1, -1, -1) / 0.3048
+    trimesh.Trimesh(points, room.faces, vertex_colors=room.color, process=False).export(tmp_path / "scan.ply")
+    result = roomseg("predict", tmp_path / "scan.ply", "-o", tmp_path / "out", "--model", model)
+    assert result.exit_code == 0, repr(result.exception)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["input"]["units"].startswith("ft (it is then 2.")
+    assert summary["input"]["up"].startswith("-Z (")
+    (warning,) = summary["warnings"]
+    assert warning.startswith("taken to be in ft, for it is ")
+    assert f"warning {warning}" in result.output
+
+
 def test_strays_alone_are_labelled_with_a_warning(model: Path, tmp_path: Path) -> None:
     points, rng = np.random.default_rng(0).uniform(-30, 30, (20_000, 3)), np.random.default_rng(1)
     trimesh.PointCloud(points, colors=rng.integers(0, 256, (20_000, 3), np.uint8)).export(tmp_path / "scan.ply")
@@ -174,7 +188,29 @@ def test_bad_input_gets_help(model: Path, tmp_path: Path) -> None:
     )
     (tmp_path / "bad.npz").write_bytes(b"no")
     assert str(tmp_path / "bad.npz") in refused("predict", tmp_path / "bad.npz", *ask)
+    trimesh.PointCloud([[1.0, 2.0, 3.0]], colors=[[9, 9, 9, 255]]).export(tmp_path / "one.ply")
+    assert "got a cloud of 1 finite points" in refused("predict", tmp_path / "one.ply", *ask)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "says"),
+    [
+        ("room2", ("--units", "mm", "--up", "+x", "--frame-stride", "5"),
+         "got --units, --up, --frame-stride for a room of a store, expected none of them: leave out what"),
+        ("uuid.npz", ("--units", "cm"), "got --units for a published room, expected none of them"),
+        ("scan.glb", ("--max-depth-m", "3"), "got --max-depth-m for a mesh or a cloud, expected --units, --up: leave"),
+        ("scan.glb", ("--depth-units-per-m", "1000"), "got --depth-units-per-m for a mesh or a cloud"),
+        ("", ("--units", "mm"), "got --units for a recording, expected --up, --depth-units-per-m, --frame-stride, "),
+        ("", ("--up", "+x"), "--up +x: of a recording's poses expected auto, +z, +y or -y"),
+    ],
+)  # fmt: skip
+def test_options_of_another_kind_of_input_are_refused(
+    given: str, options: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    result = roomseg("predict", given or tmp_path, "-o", tmp_path / "out", "--model", tmp_path / "none", *options)
+    assert isinstance(result.exception, UsageError), repr(result.exception)  # no model was looked for
+    assert says in str(result.exception)
 
 
 def test_a_model_that_is_not_there_gets_help(tmp_path: Path) -> None:
@@ -187,6 +223,12 @@ def test_a_model_that_is_not_there_gets_help(tmp_path: Path) -> None:
     assert "gone.pth is not there; expected a folder with model.json" in refused(*ask, "--model", tmp_path / "gone.pth")
     torch.save({"state_dict": {"a": torch.ones(2)}}, tmp_path / "other.pth")
     assert "other.pth has no weights of a 3D Segmenter" in refused(*ask, "--model", tmp_path / "other.pth")
+
+
+def test_import_says_why_a_store_cannot_be_one(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    text = refused("import", model, "--store", tmp_path / "file")
+    assert text.startswith(f"cannot write {tmp_path}/file: a part of the path is a file, expected a directory")
 
 
 @pytest.mark.heavy

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from roomseg.cli import app
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.report.page import write_report
 from roomseg.runtime.artifacts import AttemptClock, StoreArtifactWriter
 from roomseg.runtime.manifest import Origin
@@ -122,3 +122,9 @@ def test_a_store_that_is_none(tmp_path: Path, s3_server: str) -> None:
     assert "there is no bucket 'no-such-bucket'" in refused("s3://no-such-bucket/x", tmp_path / "out")
     assert "has no complete evaluation" in refused(str(tmp_path / "gone"), tmp_path / "out")
     assert not (tmp_path / "gone").exists()
+
+
+def test_a_path_is_no_fingerprint(store_url: str, tmp_path: Path) -> None:
+    result = report(store_url, tmp_path / "out", "--fingerprint", "../..")
+    assert isinstance(result.exception, UsageError), repr(result.exception)
+    assert str(result.exception).startswith("'../..' is no fingerprint; expected letters and digits")

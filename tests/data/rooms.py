@@ -53,6 +53,7 @@ class FolderArtifact:
 
     root: Path
     digest: str = "digest"
+    code_version: str = "0.1.0+code"
     seconds: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)

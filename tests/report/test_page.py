@@ -16,7 +16,7 @@ from roomseg.labels import PANOROOMS3D
 from roomseg.report.content import ReportContent
 from roomseg.report.page import page, write_report
 from roomseg.report.pictures import HERO_BYTES, HERO_WIDTH, colorize, hero_picture, panorama_views
-from roomseg.report.tables import MOST_ROOMS, room_scores
+from roomseg.report.tables import MOST_ROOMS, room_scores, scores
 from tests.report.synthetic import HOSTILE, synthetic_content, synthetic_panorama
 
 VOID_TAGS = {"meta", "img", "br"}
@@ -211,3 +211,10 @@ def test_hero_picture_does_without_panoramas_but_not_without_rooms(content: Repo
     assert Image.open(tmp_path / "hero.png").height < 500
     with pytest.raises(UserError, match="pictured_rooms"):
         hero_picture(replace(content, rooms=()), tmp_path / "none.png")
+
+
+def test_the_seconds_say_on_what_device() -> None:
+    content = synthetic_content()
+    assert "<th>s a room<br><small>2 CPU threads</small></th>" in scores(content)
+    assert "<th>s a room</th>" in scores(replace(content, device=""))
+    assert "<small>&lt;b&gt; 9</small></th>" in scores(replace(content, device="<b> 9"))

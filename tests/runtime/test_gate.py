@@ -124,7 +124,7 @@ def test_champion_challenger_and_previous(runs: Runs) -> None:
     assert "mIoU 0.6173 against 0.7262 of the champion, version 1, on the same 2 test rooms: -0.1089" in page
     told = runs.register(worse)
     assert (told["version"], told["champion"], told["reason"] in page) == ("2", False, True)
-    assert runs.aliases == {"champion": "1", "challenger": "2"}
+    assert runs.aliases == {"champion": "1"}  # nobody is asked to promote it
 
     better = runs.student(right=9)
     assert runs.gate(better, class_floors={"bed": 0.95})[0] == "keep"
@@ -140,6 +140,8 @@ def test_champion_challenger_and_previous(runs: Runs) -> None:
     assert "version 3, was tested on other rooms (2 here, 2 there, 1 of them the same)" in page
     assert not runs.register(elsewhere)["champion"]
     assert runs.aliases == {"champion": "3", "previous": "1", "challenger": "4"}
+    assert not runs.register(worse)["champion"]
+    assert runs.aliases["challenger"] == "4"  # it waits for a person still
     assert promote_version(runs.uri, runs.model_name) == ("4", "3")
     assert runs.aliases == {"champion": "4", "previous": "3"}
     assert runs.gate(better)[0] == "register"  # it was tested on other rooms than the champion is now

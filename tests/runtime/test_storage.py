@@ -9,7 +9,7 @@ import pytest
 
 from roomseg.errors import UsageError, UserError
 from roomseg.runtime.s3 import S3Store
-from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, open_store, split_store_url
+from roomseg.runtime.storage import DirectoryStore, MissingKey, Store, local_errors, open_store, split_store_url
 from tests.runtime.conftest import RunPython
 
 
@@ -182,3 +182,12 @@ def test_folders_are_the_names_one_level_down(store: Store) -> None:
     assert store.folders("artifacts/render/") == ["f1", "f2"]
     assert store.folders("artifacts/") == ["render", "renders"]
     assert store.folders("nothing/here/") == []
+
+
+def test_what_cannot_be_written_for_want_of_a_folder_names_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "file.png"
+    with pytest.raises(UserError) as error, local_errors("write", path, "--out"):
+        path.write_bytes(b"")
+    assert str(error.value) == f"cannot write {path}: the folder {path.parent} is not there; make it, or choose another"
+    with pytest.raises(MissingKey, match=f"{path} is not there"), local_errors("read", path):
+        path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from roomseg.errors import UserError
 from roomseg.labels import VOID, label_set
 from roomseg.splits import SPLITS
 
@@ -42,7 +44,10 @@ def check(
     """
     from roomseg.data.check import check_rooms, damage
     from roomseg.runtime.artifacts import open_render
+    from roomseg.runtime.storage import local_errors
 
+    if json_file:
+        check_file(json_file, "--json")
     rooms = open_render(store, artifact)
     checked = check_rooms(rooms)
     if deep:
@@ -50,7 +55,8 @@ def check(
     console = Console()
     print_check(checked, rooms.manifest, console)
     if json_file:
-        json_file.write_text(json.dumps(checked.to_json(), indent=1, sort_keys=True) + "\n")
+        with local_errors("write", json_file, "--json"):
+            json_file.write_text(json.dumps(checked.to_json(), indent=1, sort_keys=True) + "\n")
     if checked.faults:
         raise typer.Exit(1)
 
@@ -69,10 +75,21 @@ def show(
     from roomseg.runtime.storage import local_errors
 
     path = out or Path(f"{room_id}.png")
+    check_file(path, "--out")
     room = find_room(open_render(store, artifact), room_id).load()
     with local_errors("write", path, "--out"):
         write_room_sheet(room, path)
     print(path)
+
+
+def check_file(path: Path, option: str) -> None:
+    """Raises ``UserError`` at once for a file that cannot be written: not after minutes of work."""
+    if not path.absolute().parent.is_dir():
+        raise UserError(
+            f"{option} {path}: the folder {path.absolute().parent} is not there; make it, or choose another"
+        )
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UserError(f"{option} {path} is not a file that can be written; choose another")
 
 
 def _with_progress(rooms: StoreArtifactReader, damage: Any) -> list[str]:

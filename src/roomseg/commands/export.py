@@ -39,20 +39,24 @@ def export(
 def import_(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="A published 3DSeg-*.pth, or a folder of export.")],
     name: Annotated[str, typer.Option(help="Of the registered model.")] = "roomseg",
+    licence: Annotated[str, typer.Option(help="Of the weights, best by its SPDX id; for the model card.")] = "",
     store: Store = "roomseg-store",
     tracking_uri: TrackingUri = "",
 ) -> None:
     """Register a published checkpoint: predict then takes it as models:/NAME@published."""
+    from roomseg.runtime.storage import local_errors
     from roomseg.runtime.tracking import default_tracking_uri, register_published
     from roomseg.stages.predicting.models import load_model, save_model
 
     loaded = load_model(checkpoint)
     if not store.startswith("s3://"):
-        Path(store).mkdir(parents=True, exist_ok=True)
+        with local_errors("write", Path(store)):
+            Path(store).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         save_model(loaded, folder)
-        version = register_published(tracking_uri or default_tracking_uri(store), name, folder, checkpoint.name)
+        uri = tracking_uri or default_tracking_uri(store)
+        version = register_published(uri, name, folder, checkpoint.name, licence)
     card = loaded.card
     Console().print(
         f"registered a 3D Segmenter {card.network} ({len(card.classes)} classes, {card.voxel_m * 100:g} cm) as {name} "

@@ -15,15 +15,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 
 if TYPE_CHECKING:  # the rest is imported where it is needed: --help answers at once
     from roomseg.ports import Progress
     from roomseg.stages.predicting.inputs import Grid, PredictInput
 
-UnitChoice = Literal["auto", "m", "cm", "mm"]
+UnitChoice = Literal["auto", "m", "cm", "mm", "ft", "in"]
 UpChoice = Literal["auto", "+x", "+y", "+z", "-x", "-y", "-z"]
 ROOM_FILE = ".npz"
+MAX_DEPTH_M = 4.5
+Kind = Literal["a recording", "a published room", "a mesh or a cloud", "a room of a store"]
+TAKES: dict[Kind, tuple[str, ...]] = {  # options
+    "a recording": ("--up", "--depth-units-per-m", "--frame-stride", "--max-depth-m"),
+    "a published room": (),
+    "a mesh or a cloud": ("--units", "--up"),
+    "a room of a store": (),
+}
 
 Input = Annotated[
     str,
@@ -55,7 +63,7 @@ def predict(
     up: Annotated[UpChoice, typer.Option(help="Of a mesh, a cloud or a recording's poses: which axis is up.")] = "auto",
     depth_units_per_m: Annotated[float, typer.Option(min=0, help="Of RGB-D depth. 0: the layout's.")] = 0,
     frame_stride: Annotated[int, typer.Option(min=1, help="Take each n-th RGB-D frame.")] = 1,
-    max_depth_m: Annotated[float, typer.Option(min=0.1, help="RGB-D depth beyond it is left out.")] = 4.5,
+    max_depth_m: Annotated[float, typer.Option(min=0.1, help="RGB-D depth beyond it is left out.")] = MAX_DEPTH_M,
     store: Annotated[str, typer.Option(help="Of models and rooms: a folder or s3://BUCKET/PREFIX.")] = "roomseg-store",
     tracking_uri: TrackingUri = "",
 ) -> None:
@@ -69,12 +77,13 @@ def predict(
     from roomseg.stages.predicting.view import write_view
 
     check_folder(out)
+    choices = Choices(units, up, depth_units_per_m, frame_stride, max_depth_m, store)
+    choices.check(kind_of(given))
     progress, clock = open_progress(), Clock()
     with clock.part("model"):
         loaded = open_model(model, store, tracking_uri)
     progress.say(f"model   {loaded.card.network} of {loaded.where}")
     with clock.part("volume"):
-        choices = Choices(units, up, depth_units_per_m, frame_stride, max_depth_m, store)
         scan = open_input(given, choices, Grid(loaded.card.voxel_m, loaded.card.truncation_voxels), progress)
     for line in facts_of(scan):
         progress.say(line)
@@ -120,20 +129,44 @@ class Choices:
         self.units, self.up, self.depth_units = units, up, depth_units or None
         self.frame_stride, self.max_depth_m, self.store = frame_stride, max_depth_m, store
 
+    def check(self, kind: Kind) -> None:
+        """Raises ``UsageError`` for what was said of another kind of input: it would have no effect."""
+        changed = {
+            "--units": self.units != "auto",
+            "--up": self.up != "auto",
+            "--depth-units-per-m": self.depth_units is not None,
+            "--frame-stride": self.frame_stride != 1,
+            "--max-depth-m": self.max_depth_m != MAX_DEPTH_M,
+        }
+        idle = [option for option, said in changed.items() if said and option not in TAKES[kind]]
+        if idle:
+            takes = f"expected {', '.join(TAKES[kind]) or 'none of them'}"
+            raise UsageError(f"got {', '.join(idle)} for {kind}, {takes}: leave out what has no effect")
+        if kind == "a recording" and self.up not in ("auto", "+z", "+y", "-y"):
+            raise UsageError(f"--up {self.up}: of a recording's poses expected auto, +z, +y or -y")
 
-def open_input(given: str, choices: Choices, grid: Grid, progress: Progress) -> PredictInput:
-    """By what is there under that name; raises ``UserError``."""
-    from roomseg.stages.predicting.inputs import open_published, open_recording, open_room, open_scan_file
 
+def kind_of(given: str) -> Kind:
+    """By what is there under that name."""
     path = Path(given).expanduser()
     if path.is_dir():
-        if choices.up not in ("auto", "+z", "+y", "-y"):
-            raise UserError(f"--up {choices.up}: of a recording's poses expected auto, +z, +y or -y")
+        return "a recording"
+    if path.suffix == ROOM_FILE:
+        return "a published room"
+    return "a mesh or a cloud" if path.suffix or path.is_file() or "/" in given else "a room of a store"
+
+
+def open_input(given: str, choices: Choices, grid: Grid, progress: Progress) -> PredictInput:
+    """Raises ``UserError``."""
+    from roomseg.stages.predicting.inputs import open_published, open_recording, open_room, open_scan_file
+
+    path, kind = Path(given).expanduser(), kind_of(given)
+    if kind == "a recording":
         how: dict[str, Any] = {"frame_stride": choices.frame_stride, "max_depth_m": choices.max_depth_m}
         return open_recording(path, cast(Any, choices.up), choices.depth_units, **how, grid=grid, progress=progress)
-    if path.suffix == ROOM_FILE:
+    if kind == "a published room":
         return _checked(open_published(path), grid)
-    if path.suffix or path.is_file() or "/" in given:
+    if kind == "a mesh or a cloud":
         units = None if choices.units == "auto" else choices.units
         return open_scan_file(path, units, None if choices.up == "auto" else choices.up, grid, 0, progress)
     return _checked(open_room(_stored_room(given, choices.store)), grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,19 +16,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
-    """List the runs of a store: each stage that ended well, with its scores, duration and manifest."""
+    """List the runs of a store, the newest last: each stage that ended well, with scores, duration and manifest."""
     from roomseg.runtime.history import past_stages
     from roomseg.runtime.run_record import SHOWN, shown_stage
     from roomseg.runtime.storage import open_store
 
     opened = open_store(store)
-    notes = list(past_stages(opened))
+    notes = by_time(list(past_stages(opened)))
     if as_json:
         return typer.echo(json.dumps(notes, indent=1))
     rows = [
         (
             note["run"],
             shown_stage(note),
+            _created(note)[:16].replace("T", " ") or "-",
             f"{note['seconds']:.0f} s",
             str(note["attempts"]),
             ", ".join(f"{k} {v:.3f}" for k, v in note["scores"].items() if v is not None and k.endswith(SHOWN)),
@@ -36,7 +37,22 @@ def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
         )
         for note in notes
     ]
-    return _print(("run", "stage", "took", "attempts", "scores", f"where in {opened.url}"), rows, "no runs yet")
+    return _print(
+        ("run", "stage", "made (UTC)", "took", "attempts", "scores", f"where in {opened.url}"), rows, "no runs yet"
+    )
+
+
+def by_time(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By when each run last made something, the stages of one run together."""
+    last: dict[str, str] = {}
+    for note in notes:
+        last[note["run"]] = max(last.get(note["run"], ""), _created(note))
+    return sorted(notes, key=lambda note: (last[note["run"]], note["run"], _created(note)))
+
+
+def _created(note: dict[str, Any]) -> str:
+    """UTC, ISO 8601; nothing in notes of earlier versions."""
+    return note.get("created", "")
 
 
 def status(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
@@ -52,7 +68,7 @@ def status(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
             stage.stage,
             stage.fingerprint[:12],
             ", ".join(stage.holders) or "interrupted",
-            "-" if stage.step is None else f"step {stage.step:,}",
+            _step(stage.step, stage.steps),
             f"{stage.files:,}",
             f"{stage.seconds:.0f} s",
             "-" if stage.silent_s is None else f"{stage.silent_s:.0f} s ago",
@@ -61,6 +77,12 @@ def status(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
     ]
     names = ("stage", "fingerprint", "running", "checkpoint", "files", "worked", "last heard of")
     return _print(names, rows, "nothing is open: all stages that were begun are complete")
+
+
+def _step(step: int | None, steps: int | None) -> str:
+    if step is None:
+        return "-"
+    return f"step {step:,}" if not steps else f"step {step:,} of {steps:,} ({step / steps:.0%})"
 
 
 def _print(names: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:

@@ -26,13 +26,14 @@ def scores(content: ReportContent) -> str:
     terms = dict(TERMS)
     if content.device:
         terms["s a room"] = f"Seconds for one room, the median of the test rooms, on {content.device}."
+    seconds = f"s a room<br><small>{escaped(content.device)}</small>" if content.device else "s a room"
     meanings = "".join(f"<div><dt>{term}</dt><dd>{escaped(meaning)}</dd></div>" for term, meaning in terms.items())
     return section(
         "scores",
         "Scores",
         '<div class="scroll"><table><thead><tr><th>model</th><th>mIoU %</th><th class="left">95 % interval</th>'
         '<th class="whisker"></th><th>mIoU %, published<br>definition</th><th class="left">95 % interval</th>'
-        "<th>mAcc %</th><th>aAcc %</th><th>parameters</th><th>s a room</th></tr></thead>"
+        f"<th>mAcc %</th><th>aAcc %</th><th>parameters</th><th>{seconds}</th></tr></thead>"
         f"<tbody>{_teacher_row(content.teacher_2d)}{rows}</tbody></table></div>"
         f'<dl class="terms">{meanings}</dl>',
     )

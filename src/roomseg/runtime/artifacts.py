@@ -165,6 +165,10 @@ class StoreArtifactReader:
         return {name: parent.digest for name, parent in self.manifest.parents.items()}
 
     @property
+    def code_version(self) -> str:
+        return self.manifest.code_version
+
+    @property
     def seconds(self) -> float:
         return self.manifest.seconds
 

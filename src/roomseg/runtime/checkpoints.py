@@ -35,14 +35,14 @@ class StoreCheckpoints:
         self._folder = f"checkpoints/{stage}/{fingerprint}/"
         self._corrupt: set[int] = set()
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
+    def save(self, step: int, state: Mapping[str, Any], steps: int | None = None) -> None:
         """Durable on return; the newest two are kept. Raises ``TypeError`` for what a state must not hold."""
         state = dict(state)
         _check_plain(state, "state")
         self._before_save()
         path = self._scratch / "checkpoint.pt"
         _write_state(state, path)
-        record = {"step": step, "size": path.stat().st_size, "sha256": sha256_of(path)}
+        record = {"step": step, "steps": steps, "size": path.stat().st_size, "sha256": sha256_of(path)}
         self._store.put_file(self._key(step, "state.pt"), path)
         self._store.put_bytes(self._key(step, "manifest.json"), json.dumps(record).encode())
         path.unlink()
@@ -97,6 +97,19 @@ class StoreCheckpoints:
 
     def _key(self, step: int, name: str) -> str:
         return f"{self._folder}step-{step:08d}/{name}"
+
+
+def how_far(store: Store, stage: str, fingerprint: str) -> tuple[int | None, int | None]:
+    """The step of the newest checkpoint, and of how many; None where it is not known."""
+    folder = f"checkpoints/{stage}/{fingerprint}/"
+    step = max(_steps(store.list(folder)), default=None)
+    if step is None:
+        return None, None
+    try:
+        steps = json.loads(store.get_bytes(f"{folder}step-{step:08d}/manifest.json"))["steps"]
+    except (MissingKey, ValueError, KeyError, TypeError):  # it made room for another just now; damaged; an older one
+        return step, None
+    return step, steps if isinstance(steps, int) else None
 
 
 def _steps(keys: Iterable[str]) -> set[int]:

@@ -99,7 +99,13 @@ class Bystander:
         return
 
     def register(
-        self, name: str, model_dir: Path, scores: Mapping[str, float], tags: Mapping[str, str], evidence: Evidence
+        self,
+        name: str,
+        model_dir: Path,
+        scores: Mapping[str, float],
+        tags: Mapping[str, str],
+        evidence: Evidence,
+        alias: str | None = None,
     ) -> str:
         raise KeyError(name)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from roomseg.runtime.artifacts import seconds_in
+from roomseg.runtime.checkpoints import how_far
 from roomseg.runtime.lease import holder
 from roomseg.runtime.manifest import manifest_key
 from roomseg.runtime.storage import Store
@@ -30,6 +30,7 @@ class OpenStage:
     fingerprint: str
     holders: tuple[str, ...]  # processes that are at it now; none: it was interrupted
     step: int | None  # of the newest checkpoint
+    steps: int | None  # that there will be
     files: int  # that are made already
     seconds: float  # all attempts together
     silent_s: float | None  # since it last told the store that it lives
@@ -46,13 +47,13 @@ def _open_stage(store: Store, stage: str, fingerprint: str) -> OpenStage:
     folder = f"artifacts/{stage}/{fingerprint}"
     attempts = list(store.objects(f"{folder}/attempts/"))
     found = (holder(store, key) for key in store.list(f"{folder}/lease"))
-    saved = store.list(f"checkpoints/{stage}/{fingerprint}/")
-    steps = [int(match[1]) for key in saved if (match := re.search(r"/step-(\d+)/manifest\.json$", key))]
+    step, steps = how_far(store, stage, fingerprint)
     return OpenStage(
         stage=stage,
         fingerprint=fingerprint,
         holders=tuple(who for who in found if who is not None),
-        step=max(steps, default=None),
+        step=step,
+        steps=steps,
         files=len(store.list(f"{folder}/added/")),
         seconds=sum(seconds_in(store.get_bytes(attempt.key)) for attempt in attempts),
         silent_s=min((attempt.age_s for attempt in attempts), default=None),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.runtime.file_table import FileEntry, Part, Table
 from roomseg.runtime.fingerprint import digest_of
 from roomseg.runtime.storage import MissingKey, Store
@@ -134,6 +135,7 @@ def complete_manifests(store: Store, stage: str) -> list[Manifest]:
 def newest_manifest(store: Store, stage: str, what: str, fingerprint: str = "") -> Manifest:
     """Of the newest complete artifact of a stage, or of the one named; raises ``UserError`` that calls it ``what``."""
     if fingerprint:
+        _check_fingerprint(store, stage, fingerprint)
         named = read_manifest(store, stage, fingerprint)
         found = [named] if named is not None else []
     else:
@@ -142,6 +144,12 @@ def newest_manifest(store: Store, stage: str, what: str, fingerprint: str = "") 
         which = f"no complete {what} {fingerprint}".rstrip()
         raise UserError(f"{store.url} has {which}: run `roomseg {stage}` with this store first")
     return max(found, key=lambda manifest: manifest.created)
+
+
+def _check_fingerprint(store: Store, stage: str, fingerprint: str) -> None:
+    if not re.fullmatch(r"[0-9A-Za-z_-]+", fingerprint):  # it becomes a folder's name
+        where = f"{store.url}/artifacts/{stage}"
+        raise UsageError(f"{fingerprint!r} is no fingerprint; expected letters and digits: a name in {where}")
 
 
 def as_scores(scores: Mapping[str, Any]) -> dict[str, float]:

@@ -20,6 +20,7 @@ def note_stage(store: Store, run_id: str, manifest: Manifest) -> None:
         "compared": title_of(manifest.stage, manifest.config),
         "manifest": manifest_key(manifest.stage, manifest.fingerprint),
         "digest": manifest.digest,
+        "created": manifest.created,
         "seconds": manifest.seconds,
         "attempts": manifest.attempts,
         "scores": json.loads(manifest.to_json())["scores"],

@@ -316,13 +316,20 @@ def local_errors(action: str, path: Path, option: str = "--store") -> Iterator[N
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingKey(f"{error.filename or path} is not there") from error
+        raise MissingKey(_missing_message(action, Path(error.filename or path))) from error
     except OSError as error:
         raise UserError(_local_message(action, path, error, option)) from error
 
 
 def is_disk_full(error: UserError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
+
+
+def _missing_message(action: str, path: Path) -> str:
+    """What is to be written need not be there; its folder must."""
+    if action == "write" and not path.parent.exists():
+        return f"cannot write {path}: the folder {path.parent} is not there; make it, or choose another"
+    return f"{path} is not there"
 
 
 def _local_message(action: str, path: Path, error: OSError, option: str) -> str:

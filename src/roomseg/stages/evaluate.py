@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -31,7 +31,7 @@ from roomseg.data.dataset import RoomSet, open_rooms
 from roomseg.data.rooms import TSDF_STEPS, Room
 from roomseg.labels import VOID, LabelSet, label_set
 from roomseg.metrics import all_scores, bootstrap_interval, class_iou, miou, miou_published
-from roomseg.ports import StageContext
+from roomseg.ports import ArtifactReader, StageContext
 from roomseg.report.content import Curve, ModelScores, ReportContent, RoomPicture, RoomScore
 from roomseg.report.page import write_report
 from roomseg.report.pictures import hero_picture
@@ -249,9 +249,15 @@ def report_facts(ctx: StageContext, audit: dict[str, Any]) -> list[tuple[str, st
         ("student", f"3D Segmenter {card.network}, {card.voxel_m * 100:g} cm voxels"),
         ("teacher", f"Segmenter {teacher['backbone']}, patch {teacher['patch']}, height {teacher['height']}"),
         ("panorama rays that hit", "not known" if audit["hit_rate"] is None else f"{audit['hit_rate']:.1%}"),
-        *((f"digest of {name}", artifact.digest[:16]) for name, artifact in ctx.inputs.items()),
+        *origin_facts(ctx.inputs),
         ("digest of the code of evaluate", ctx.cache.key("code", {}, __name__).rpartition("/")[2][:16]),
     ]
+
+
+def origin_facts(inputs: Mapping[str, ArtifactReader]) -> list[tuple[str, str]]:
+    """What each input is, and by what code it was made."""
+    digests = [(f"digest of {name}", artifact.digest[:16]) for name, artifact in inputs.items()]
+    return digests + [(f"code that made {name}", artifact.code_version) for name, artifact in inputs.items()]
 
 
 def write_pictures(ctx: StageContext, content: ReportContent) -> None:

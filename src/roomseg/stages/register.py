@@ -11,6 +11,7 @@ from roomseg.stages.outputs import add_json
 from roomseg.stages.room_results import NAME, unpacked
 
 MODEL_FILES = ("model.safetensors", "model.json")
+CHALLENGER = "challenger"
 GATE = "gate"  # the version's tag with the reason
 OWN_SCORES = "distilled_"  # prefix of the student's own scores among those of an evaluation
 
@@ -37,7 +38,8 @@ def run(config: RegisterConfig, ctx: StageContext) -> dict[str, float]:
         GATE: reason,
     }
     evidence = Evidence(own, results.rooms_digest, file)
-    version = ctx.registry.register(config.model_name, folder, evaluation.scores, tags, evidence)
+    alias = None if verdict.outcome == "keep" else CHALLENGER  # one that waits for a person is not put aside
+    version = ctx.registry.register(config.model_name, folder, evaluation.scores, tags, evidence, alias)
     if verdict.outcome == "champion":
         ctx.registry.promote(config.model_name, version)
     stands = verdict.outcome == "champion" or (champion is not None and champion.version == version)

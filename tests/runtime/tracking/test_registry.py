@@ -10,7 +10,7 @@ import mlflow.pyfunc
 import pytest
 from safetensors.torch import save_file
 
-from roomseg.errors import UserError
+from roomseg.errors import UsageError, UserError
 from roomseg.labels import PANOROOMS3D
 from roomseg.models.student import build_student
 from roomseg.ports import Champion
@@ -22,8 +22,10 @@ from roomseg.runtime.tracking import (
     download_model,
     open_tracking,
     promote_version,
+    register_published,
     roll_back,
 )
+from roomseg.runtime.tracking.client import connect
 from roomseg.runtime.tracking.model_card import model_card
 from roomseg.runtime.tracking.registry import folder_digest
 
@@ -155,6 +157,43 @@ def test_a_promotion_that_was_killed_is_completed(run: StageRun, mlflow_uri: str
         registry.register(name, folders[1], {}, {})
         registry.promote(name, "2")
         assert registry.aliases(name) == {"champion": "2", "previous": "1"}, f"it had died after {calls} calls"
+
+
+def test_published_weights_have_their_licence_and_a_run_that_ended(mlflow_uri: str, tmp_path: Path) -> None:
+    folder = model_dir(tmp_path / "model", seed=1)
+    assert register_published(mlflow_uri, "others", folder, "3DSeg-T.pth", "MIT") == "1"
+    assert register_published(mlflow_uri, "others", folder, "3DSeg-T.pth") == "1"
+    client = connect(mlflow_uri)
+    version = client.get_model_version("others", "1")
+    assert (version.tags["licence"], version.tags["source"]) == ("MIT", "3DSeg-T.pth")
+    packed = mlflow.artifacts.download_artifacts(
+        artifact_uri=client.get_model_version_download_uri("others", "1"), dst_path=str(tmp_path)
+    )
+    assert "| licence | MIT |" in (Path(packed) / "README.md").read_text()
+    assert statuses(client) == ["FINISHED", "FINISHED"]
+
+
+@pytest.mark.parametrize("name", ["a'b", "a/b", "", "a b", "a\n"])
+def test_a_name_that_is_none_leaves_nothing_behind(name: str, mlflow_uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"got the model name .*; expected letters, digits and any of _ . - alone"):
+        register_published(mlflow_uri, name, model_dir(tmp_path / "model", seed=1), "3DSeg-T.pth")
+    client = connect(mlflow_uri)
+    assert client.search_registered_models() == []
+    assert statuses(client) == []
+
+
+def test_an_import_that_fails_ends_its_run(mlflow_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")  # says nothing of its labels
+    with pytest.raises(KeyError):
+        register_published(mlflow_uri, "others", tmp_path / "model", "3DSeg-T.pth")
+    assert statuses(connect(mlflow_uri)) == ["FAILED"]
+
+
+def statuses(client: Any) -> list[str]:
+    """Of all runs."""
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return [run.info.status for run in client.search_runs(experiments)]
 
 
 class Died(BaseException):

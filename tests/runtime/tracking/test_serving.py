@@ -102,6 +102,7 @@ COLOURS = np.zeros((8, 8, 8, 3), np.uint8)
         ({"room": "s3://bucket/prefix"}, "expected s3://BUCKET/PREFIX#ROOM"),
         ({"room": "s3://bucket/prefix#a", "volume": b"x"}, "got a row with both; expected volume or room"),
         ({}, "got a row with neither; expected volume or room"),
+        ({"room": float("nan"), "volume": float("nan")}, "got a row with neither; expected volume or room"),
     ],
 )  # fmt: skip
 def test_what_is_no_room_is_told(packed_model: tuple[Path, Path], row: dict, says: str) -> None:
@@ -232,3 +233,16 @@ def test_a_room_of_a_store_on_s3(
     monkeypatch.setattr(served_model, "MOST_VOXELS", 100)
     with pytest.raises(MlflowException, match="voxels; expected 1 to 100: send it in parts"):
         served_model.ServedModel(model).predict(request)
+
+
+def test_a_store_that_does_not_answer_is_no_fault_of_the_request(
+    packed_model: tuple[Path, Path], s3_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = served_model.ServedModel(load_model(packed_model[0]))
+    with pytest.raises(MlflowException, match="has no complete render artifact") as missing:
+        model.predict(pd.DataFrame({"room": [f"{s3_store}#a"]}))
+    assert missing.value.get_http_status_code() == 400
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
+    with pytest.raises(MlflowException, match="does not answer") as outage:
+        model.predict(pd.DataFrame({"room": [f"{s3_store}#a"]}))
+    assert outage.value.get_http_status_code() == 503

@@ -129,3 +129,10 @@ def test_values_that_no_file_holds_take_no_memory(tmp_path: Path) -> None:
     (tmp_path / "scan.glb").write_bytes(header + text)
     with pytest.raises(UserError, match=r"cannot be read as GLB \(10000000000 values in no buffer"):
         read_user_scan(tmp_path / "scan.glb")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "scan.ply").open("wb") as file:
+        file.truncate(4_100_000_000)  # takes no space on the disk
+    with pytest.raises(UserError, match=r"scan\.ply is 4\.1 GB; expected at most 4 GB: simplify it, or cut it"):
+        read_user_scan(tmp_path / "scan.ply")

@@ -42,7 +42,7 @@ class MlflowRegistry:
         scores: Mapping[str, float],
         tags: Mapping[str, str],
         evidence: Evidence | None = None,
-        alias: str = _CHALLENGER,
+        alias: str | None = _CHALLENGER,
     ) -> str:
         """See ``ports.ModelRegistry``. A folder that is there already only gets what is new besides."""
         with mlflow_errors(self._uri):
@@ -51,7 +51,7 @@ class MlflowRegistry:
                 model_id = self._client.get_model_version(name, version).tags.get(_MODEL_ID)
                 where = log_evidence(self._client, self._run_id, model_id, evidence)
                 self._client.set_model_version_tag(name, version, _RESULTS, where)
-            if alias != _CHALLENGER or self.aliases(name).get(_CHAMPION) != version:
+            if alias is not None and (alias != _CHALLENGER or self.aliases(name).get(_CHAMPION) != version):
                 self._client.set_registered_model_alias(name, alias, version)
         return version
 

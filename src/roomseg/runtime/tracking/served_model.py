@@ -33,14 +33,15 @@ class ServedModel:
         self._model = model
 
     def predict(self, model_input: Any) -> Any:  # pandas.DataFrame, both
-        """A row of labels for each row; raises ``MlflowException`` (status 400) for what is no room."""
+        """A row of labels for each row; raises ``MlflowException``: status 400 for what is no room, 503 without S3."""
         import pandas as pd
-        from mlflow.exceptions import MlflowException
+        from mlflow.exceptions import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE, MlflowException
 
         try:
             answers = [self._answer(row) for row in model_input.to_dict("records")]
         except UserError as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from None
+            code = TEMPORARILY_UNAVAILABLE if _is_outage(error) else INVALID_PARAMETER_VALUE
+            raise MlflowException(str(error), error_code=code) from None
         return pd.DataFrame({"labels": answers})
 
     def _answer(self, row: dict[str, Any]) -> bytes:
@@ -49,8 +50,9 @@ class ServedModel:
             room = _room_of(volume, self._model.card.voxel_m)
         elif isinstance(room_uri, str) and not isinstance(volume, bytes):
             room = _stored_room(room_uri, self._model.card.voxel_m)
-        else:
-            raise UserError(f"got a row with {'both' if volume and room_uri else 'neither'}; expected volume or room")
+        else:  # a column that another row has is NaN or None in this one
+            which = "both" if isinstance(volume, bytes) else "neither"
+            raise UserError(f"got a row with {which}; expected volume or room")
         packed = io.BytesIO()
         np.savez_compressed(packed, label=predict_room(self._model.network, room).astype(np.uint8))
         return packed.getvalue()
@@ -75,6 +77,18 @@ def _stored_room(uri: str, voxel_m: float) -> Room:
         raise UserError(f"room {room_id} has voxels of {room.voxel_m:g} m, the model takes {voxel_m:g} m")
     _check_size(room.shape)
     return room
+
+
+def _is_outage(error: UserError) -> bool:
+    """The request may be right: its room cannot be fetched now, for S3 does not answer or this disk is full."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
+
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return cause.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500
+    return isinstance(cause, BotoCoreError | Boto3Error | HTTPError | OSError)
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

@@ -27,6 +27,7 @@ SUFFIXES = (".ply", ".obj", ".glb", ".gltf")
 EXPORT_HINT = "export it as PLY, OBJ or GLB with colours"
 GREY = (160, 160, 160)  # of a part without a colour, where others have one
 LONGEST_TEXTURE_PX = 4096
+MAX_GB = 4.0  # of a file: it is read whole, and what it holds takes several times as much memory
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def _geometries(path: Path) -> list[Any]:
         raise UserError(f"{path} is not there; expected a scan: a PLY, OBJ or GLB file, or a folder of RGB-D frames")
     if suffix not in SUFFIXES:
         raise UserError(f"{path} is not one of {', '.join(SUFFIXES)}: {EXPORT_HINT}")
+    gb = path.stat().st_size / 1e9
+    if gb > MAX_GB:
+        raise UserError(f"{path} is {gb:.1f} GB; expected at most {MAX_GB:g} GB: simplify it, or cut it into parts")
     logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # what it says is said below
     try:
         content = path.read_bytes()

@@ -71,7 +71,7 @@ def open_scan_file(
     found = samples_of(scan.surface, rng)
     placement = place(found, scan.suffix, units, up)
     fused = fuse_scan(scan, placement, placement.inside(found), grid.voxel_m, grid.truncation_voxels, rng, progress)
-    warnings = []
+    warnings = list(placement.warnings)
     if not fused.from_inside:
         warnings.append(
             "nowhere inside it could a camera stand, so it was looked at from outside; expected a room: "
