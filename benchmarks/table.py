@@ -7,24 +7,13 @@ for a machine that has other work. With OMP_WAIT_POLICY=PASSIVE threads that wai
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Row:
-    """One figure, and how it stands to a named peer measured in the same run."""
-
-    name: str
-    value: float
-    unit: str
-    peer: str = ""  # what it is compared with; "" = nothing
-    ratio: float | None = None  # how many times better than the peer: for times, the peer's / ours
+from roomseg.figures import Row, rows_as_json
 
 
 def parse_arguments(description: str | None) -> argparse.Namespace:
@@ -49,8 +38,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def write_json(rows: Sequence[Row], path: Path) -> None:
-    """A list of {name, value, unit, peer, ratio}."""
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    path.write_text(rows_as_json(rows))
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from roomseg.config import NetworkName, RenderConfig, override
-from roomseg.errors import UsageError
+from roomseg.errors import UsageError, UserError
+from roomseg.figures import Row, rows_as_json
 from roomseg.profiles import profile as profile_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ PAPER_S = {"T": 43.62, "B": 44.79, "M": 61.08, "L": 95.89, "unet3d": 254.75}  # 
 PAPER_ROOMS = 20
 NETWORKS = tuple(name for group in get_args(NetworkName) for name in get_args(group))
 REFERENCE = "unet3d"
+QUICK = ("render.room_size_m=[2.2,2.6]", "render.frame_width=64", "render.frame_height=48")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def complexity(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="render.KEY=VALUE", help="Of the rooms that are generated.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One small room: ends within a minute.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also as JSON.")] = None,
 ) -> None:
     """Seconds that each network takes for the same rooms on the CPU (the paper, section 6: 20 rooms), labels out.
@@ -57,13 +60,19 @@ def complexity(
     rooms; compare ratios, not seconds.
     """
     names = chosen_networks(networks)
+    if quick and store:
+        raise UsageError("--quick is for a small room that is generated: leave out --quick, or --store")
+    if json_file:
+        _check_writable(json_file)  # now, not after all the work
+    if quick:
+        rooms, settings = 1, [*QUICK, *(settings or [])]
     chosen = _of_store(store, split, rooms) if store else generated_rooms(rooms, settings or [])
     voxels = sum(room.tsdf.size for room in chosen) / 1e6
     typer.echo(f"{len(chosen)} rooms, {voxels:.1f} million voxels in all")
     costs = [measure(name, chosen) for name in names]
     typer.echo("\n".join(table(costs)))
     if json_file:
-        json_file.write_text(json.dumps([asdict(cost) for cost in costs], indent=1))
+        _write(json_file, rows_as_json(rows_of(costs, len(chosen))))
 
 
 def chosen_networks(text: str) -> list[NetworkName]:
@@ -113,6 +122,47 @@ def measure(name: NetworkName, rooms: Iterable[Room]) -> Cost:
     seconds = time.perf_counter() - started
     parameters = sum(p.numel() for p in model.parameters())
     return Cost(name, parameters, seconds, PAPER_S.get(name))
+
+
+def _check_writable(path: Path) -> None:
+    """Raises ``UserError``; leaves nothing behind."""
+    reason = "it is a folder" if path.is_dir() else None
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise UserError(f"--json {path}: cannot write there ({reason}); name a file in a folder that takes files")
+
+
+def _write(path: Path, text: str) -> None:
+    from roomseg.runtime.storage import local_errors, whole_file
+
+    with local_errors("write", path, "--json"), whole_file(path) as file:
+        file.write(text.encode())
+
+
+def rows_of(costs: Sequence[Cost], rooms: int) -> list[Row]:
+    """In the form of all benchmarks. Speeds have a ratio to the paper's; seconds have none: its rooms are others."""
+    reference = next((cost for cost in costs if cost.network == REFERENCE), None)
+    rows = []
+    for cost in costs:
+        paper = f"paper, its machine and {PAPER_ROOMS} rooms: {cost.paper_s} s" if cost.paper_s else ""
+        rows.append(Row(f"{cost.network}_parameters", cost.parameters, "parameters"))
+        rows.append(Row(f"{cost.network}_seconds", cost.seconds, f"s, {rooms} rooms", paper))
+        if reference and cost is not reference:
+            rows.append(_speed(cost, reference))
+    return rows
+
+
+def _speed(cost: Cost, reference: Cost) -> Row:
+    """How many times as fast as the reference, here and in the paper."""
+    name, ours = f"{cost.network}_speed_vs_{REFERENCE}", reference.seconds / cost.seconds
+    if cost.paper_s is None:
+        return Row(name, ours, "times")
+    theirs = PAPER_S[REFERENCE] / cost.paper_s
+    return Row(name, ours, "times", f"paper: {theirs:.1f} times", ours / theirs)
 
 
 def table(costs: Sequence[Cost]) -> list[str]:

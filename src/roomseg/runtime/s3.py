@@ -184,7 +184,7 @@ class S3Store:
             except _failures() as error:  # type: ignore[misc]  # a call gives the classes: boto3 is imported late
                 patience_s, told = self._judge(error, action, where)
                 now = time.monotonic()
-                if now - since.setdefault(patience_s, now) + pause_s > patience_s:
+                if now - since.setdefault(patience_s, now) >= patience_s:
                     raise told from error
             else:
                 self._answered = True
