@@ -27,6 +27,12 @@ def taken(store: Store, ttl_s: float = 60) -> Lease:
     return lease
 
 
+def check_for(lease: Lease, seconds: float) -> None:
+    for _ in range(round(10 * seconds)):
+        time.sleep(0.1)
+        lease.check()
+
+
 def test_one_holder_at_a_time(store: Store) -> None:
     first = taken(store)
     lease, holder = take(store, KEY)
@@ -80,9 +86,8 @@ def test_a_lease_is_renewed_and_a_lost_one_is_noticed(store: Store) -> None:
     assert json.loads(store.get_bytes(KEY))["beat"] >= 1
     lease.check()
     foreign(store, ttl_s=60)
-    time.sleep(0.6)
     with pytest.raises(UserError, match=r"process 9 on far has taken over this work, because .* heard nothing"):
-        lease.check()
+        check_for(lease, 20)  # it notices with its next beat, which a busy machine delays
     lease.release()
     assert json.loads(store.get_bytes(KEY))["where"] == "process 9 on far"  # not ours to give back
 
