@@ -89,7 +89,7 @@ def test_a_store_without_a_complete_evaluation(store_url: str, evaluation: Evalu
     out = tmp_path / "out"
     none = f"{open_store(store_url).url} has no complete evaluation"
     then = ": run `roomseg evaluate` with this store first"
-    assert refused(store_url, out) == none + then
+    assert "is no store" in refused(store_url, out)
     evaluation("unfinished", b"")
     assert refused(store_url, out) == none + then
     assert refused(store_url, out, "--fingerprint", "unfinished") == f"{none} unfinished{then}"
@@ -120,11 +120,12 @@ def test_where_nothing_can_be_written(evaluation: Evaluation, store_url: str, tm
 def test_a_store_that_is_none(tmp_path: Path, s3_server: str) -> None:
     assert "--store ftp://host: expected a directory or s3://bucket/prefix" in refused("ftp://host", tmp_path / "out")
     assert "there is no bucket 'no-such-bucket'" in refused("s3://no-such-bucket/x", tmp_path / "out")
-    assert "has no complete evaluation" in refused(str(tmp_path / "gone"), tmp_path / "out")
+    assert f"{tmp_path}/gone is no store: expected" in refused(str(tmp_path / "gone"), tmp_path / "out")
     assert not (tmp_path / "gone").exists()
 
 
 def test_a_path_is_no_fingerprint(store_url: str, tmp_path: Path) -> None:
+    open_store(store_url).put_bytes("runs/a", b"")
     result = report(store_url, tmp_path / "out", "--fingerprint", "../..")
     assert isinstance(result.exception, UsageError), repr(result.exception)
     assert str(result.exception).startswith("'../..' is no fingerprint; expected letters and digits")

@@ -15,6 +15,7 @@ import trimesh
 from PIL import Image
 from safetensors.numpy import save as save_safetensors
 
+from roomseg.commands.runs import runs
 from roomseg.config import parse_section
 from roomseg.data import index
 from roomseg.data.panorooms3d import read_room
@@ -26,6 +27,7 @@ from roomseg.profiles import demo
 from roomseg.runtime.artifacts import StoreArtifactReader
 from roomseg.runtime.checkpoints import StoreCheckpoints
 from roomseg.runtime.manifest import Manifest
+from roomseg.runtime.run_record import Note, summarise_run
 from roomseg.runtime.storage import DirectoryStore
 from roomseg.scenes.front3d.house import parse_house
 from roomseg.scenes.obj import decode_texture, parse_mtl, parse_obj
@@ -138,6 +140,20 @@ def read_manifest_and_files(path: Path) -> None:
         reader.path(name)
 
 
+def note_text() -> str:
+    where = {"stage": "render", "manifest": "artifacts/render/f/manifest.json", "digest": "d"}
+    return Note(**where, seconds=1.5, attempts=2, scores={"miou": 0.5, "loss": None}).model_dump_json()
+
+
+def read_run_note(path: Path) -> None:
+    """As ``roomseg runs`` shows it, and as the end of a run puts it into its summary."""
+    store = DirectoryStore(path.parent / "noted")
+    store.put_bytes("runs/demo/stages/render-f.json", path.read_bytes())
+    summarise_run(store, "demo", "FAILED", "")
+    for as_json in (False, True):
+        runs(store.url, as_json)
+
+
 def read_section(path: Path) -> None:
     parse_section("render", path.read_bytes().decode("utf-8", "replace"))
 
@@ -203,6 +219,7 @@ READERS = {
     ),
     "variant": Reader(text("net_kwargs:\n  n_cls: 30\n  sizes: !!python/tuple [1, 2]\n"), read_variant),
     "manifest": Reader(text(manifest_text()), read_manifest_and_files),
+    "run note": Reader(text(note_text()), read_run_note),
     "section": Reader(text(demo().render.model_dump_json()), read_section),
     "label file": Reader(text(LABEL_FILE), read_label_file),
     "label set": Reader(text(OWN_LABELS.text), lambda p: label_set(p.read_text(errors="replace"))),

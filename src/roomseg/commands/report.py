@@ -14,11 +14,12 @@ def report(
     fingerprint: Annotated[str, typer.Option(help="Of another evaluation than the newest.")] = "",
 ) -> None:
     """Fetch an evaluation: report.html, the rooms' 3D views that it links to, a picture for slides, the scores."""
+    from roomseg.runtime.existing import existing_store
     from roomseg.runtime.manifest import newest_manifest
     from roomseg.runtime.reports import copy_report
-    from roomseg.runtime.storage import local_errors, open_store
+    from roomseg.runtime.storage import local_errors
 
-    opened = open_store(store)
+    opened = existing_store(store)
     evaluation = newest_manifest(opened, "evaluate", "evaluation", fingerprint)
     with local_errors("write", out, "--out"):
         page = copy_report(opened, evaluation, out)

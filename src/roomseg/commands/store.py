@@ -21,7 +21,7 @@ def verify(
 
     Exits with 1 if there is damage.
     """
-    from roomseg.runtime.storage import open_store
+    from roomseg.runtime.existing import existing_store
     from roomseg.runtime.upkeep import damages
 
     console, files, faults = Console(), 0, 0
@@ -30,7 +30,7 @@ def verify(
         nonlocal files
         files += 1
 
-    for damage in damages(open_store(store), quick, count):
+    for damage in damages(existing_store(store), quick, count):
         faults += 1
         console.print(
             f"[red]damage[/] {damage.where} {damage.reason}: {damage.remedy}", highlight=False, soft_wrap=True
@@ -49,10 +49,10 @@ def gc(
     ] = 7.0,
 ) -> None:
     """Remove what no manifest names: files of attempts that were given up, checkpoints and journals of what is done."""
-    from roomseg.runtime.storage import open_store
+    from roomseg.runtime.existing import existing_store
     from roomseg.runtime.upkeep import find_garbage, remove_garbage
 
-    console, opened, grace_s = Console(), open_store(store), grace_days * 86400
+    console, opened, grace_s = Console(), existing_store(store), grace_days * 86400
     garbage = find_garbage(opened, grace_s)
     if dry_run:
         for found in garbage:

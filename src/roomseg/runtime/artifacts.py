@@ -63,7 +63,7 @@ class AttemptClock:
 def seconds_in(text: bytes) -> float:
     try:
         return float(json.loads(text)["seconds"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0.0
 
 

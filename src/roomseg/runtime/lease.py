@@ -46,7 +46,7 @@ class _Record:
             found = json.loads(text)
             ttl_s = min(max(float(found["ttl_s"]), 0.0), 3600.0)
             return cls(str(found["token"]), ttl_s, int(found["beat"]), str(found["where"]), str(found["process"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return cls("damaged", where="an unknown process")
 
 

@@ -3,59 +3,103 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import ClassVar
 from urllib.parse import quote
 
-from roomseg.comparisons import title_of
-from roomseg.runtime.manifest import Manifest, manifest_key
-from roomseg.runtime.storage import Store
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-SHOWN = ("miou", "miou_published", "accuracy", "champion")  # a score whose name ends so is in the table
+from roomseg.comparisons import title_of
+from roomseg.errors import one_line
+from roomseg.runtime.manifest import Manifest, manifest_key
+from roomseg.runtime.storage import MissingKey, Store
+
+_SHOWN = ("miou", "miou_published", "accuracy", "champion")  # a score whose name ends so is in the table
+
+
+class Note(BaseModel):
+    """Of a stage that ended well."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    compared: str = ""  # of several trainings by one stage, which this was
+    manifest: str
+    digest: str
+    created: str = ""  # UTC, ISO 8601; notes of earlier versions have none
+    seconds: FiniteFloat = Field(ge=0, le=1e12)
+    attempts: int = Field(ge=1)
+    scores: dict[str, FiniteFloat | None]
+
+    @property
+    def title(self) -> str:
+        return f"{self.stage} ({self.compared})" if self.compared else self.stage
+
+    @property
+    def shown_scores(self) -> str:
+        chosen = {name: value for name, value in self.scores.items() if name.endswith(_SHOWN)}
+        return ", ".join(f"{name} {value:.3f}" for name, value in chosen.items() if value is not None)
+
+
+class DamagedNote(BaseModel):
+    """In its place: what is lost is the note alone, the stage's artifact is there."""
+
+    damaged: str  # its key in the store
+    reason: str
+    created: ClassVar[str] = ""
 
 
 def note_stage(store: Store, run_id: str, manifest: Manifest) -> None:
     """``runs/RUN/STAGE-FINGERPRINT.json``: written again, with the same content, by each attempt."""
-    note = {
-        "stage": manifest.stage,
-        "compared": title_of(manifest.stage, manifest.config),
-        "manifest": manifest_key(manifest.stage, manifest.fingerprint),
-        "digest": manifest.digest,
-        "created": manifest.created,
-        "seconds": manifest.seconds,
-        "attempts": manifest.attempts,
-        "scores": json.loads(manifest.to_json())["scores"],
-    }
+    note = Note(
+        stage=manifest.stage,
+        compared=title_of(manifest.stage, manifest.config),
+        manifest=manifest_key(manifest.stage, manifest.fingerprint),
+        digest=manifest.digest,
+        created=manifest.created,
+        seconds=manifest.seconds,
+        attempts=manifest.attempts,
+        scores=json.loads(manifest.to_json())["scores"],
+    )
     key = f"{_folder(run_id)}/stages/{manifest.stage}-{manifest.fingerprint}.json"
-    store.put_bytes(key, json.dumps(note, sort_keys=True).encode())
+    store.put_bytes(key, json.dumps(note.model_dump(), sort_keys=True).encode())
+
+
+def stage_notes(store: Store, folder: str) -> Iterator[Note | DamagedNote]:
+    """Of the run whose folder below ``runs/`` this is."""
+    for key in store.list(f"runs/{folder}/stages/"):
+        try:
+            yield Note.model_validate_json(store.get_bytes(key))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            yield DamagedNote(damaged=key, reason=one_line(f"{where}: {first['msg']}" if where else first["msg"]))
+        except MissingKey:
+            continue  # removed since it was listed
 
 
 def summarise_run(store: Store, run_id: str, state: str, error: str) -> str:
     """Write ``runs/RUN/summary.json``; returns the same as Markdown. ``state`` and ``error`` are KFP's."""
-    notes = [json.loads(store.get_bytes(key)) for key in store.list(f"{_folder(run_id)}/stages/")]
-    notes.sort(key=lambda note: (note["stage"], note["manifest"]))
-    summary = {"run": run_id, "state": state, "error": error, "stages": notes}
+    found = list(stage_notes(store, quote(run_id, safe="")))
+    notes = sorted((each for each in found if isinstance(each, Note)), key=lambda note: (note.stage, note.manifest))
+    damaged = [each for each in found if isinstance(each, DamagedNote)]
+    summary = {"run": run_id, "state": state, "error": error, "stages": [note.model_dump() for note in notes]}
+    if damaged:
+        summary["damaged"] = [each.model_dump() for each in damaged]
     store.put_bytes(f"{_folder(run_id)}/summary.json", json.dumps(summary, indent=1, sort_keys=True).encode())
-    return _markdown(summary, store.url)
-
-
-def shown_stage(note: dict[str, Any]) -> str:
-    """Of several trainings by one stage, which this was."""
-    return f"{note['stage']} ({note['compared']})" if note.get("compared") else note["stage"]
+    head = [f"# Run {run_id}: {state}", "", *(f"    {line}" for line in error.splitlines())]
+    return "\n".join([*head, *([""] if error else []), *_table(notes, damaged, store.url), ""])
 
 
 def _folder(run_id: str) -> str:
     return f"runs/{quote(run_id, safe='')}"
 
 
-def _markdown(summary: dict[str, Any], store_url: str) -> str:
-    lines = [f"# Run {summary['run']}: {summary['state']}", ""]
-    if summary["error"]:
-        lines += [f"    {line}" for line in summary["error"].splitlines()] + [""]
-    if not summary["stages"]:
-        return "\n".join([*lines, "No stage ended well.", ""])
-    lines += ["| stage | seconds | attempts | scores | manifest |", "|---|---:|---:|---|---|"]
-    for note in summary["stages"]:
-        scores = ", ".join(f"{k} {v:.3f}" for k, v in note["scores"].items() if v is not None and k.endswith(SHOWN))
-        where = f"`{store_url}/{note['manifest']}`"
-        lines.append(f"| {shown_stage(note)} | {note['seconds']:.0f} | {note['attempts']} | {scores} | {where} |")
-    return "\n".join([*lines, ""])
+def _table(notes: list[Note], damaged: list[DamagedNote], store_url: str) -> list[str]:
+    if not notes and not damaged:
+        return ["No stage ended well."]
+    lines = ["| stage | seconds | attempts | scores | manifest |", "|---|---:|---:|---|---|"]
+    for note in notes:
+        where = f"`{store_url}/{note.manifest}`"
+        lines.append(f"| {note.title} | {note.seconds:.0f} | {note.attempts} | {note.shown_scores} | {where} |")
+    return lines + [f"| damaged note | | | {each.reason} | `{store_url}/{each.damaged}` |" for each in damaged]

@@ -4,7 +4,10 @@ import signal
 import subprocess
 import sys
 
-from roomseg.runtime.tracking.client import connect, experiment_id
+import pytest
+
+from roomseg.errors import UserError
+from roomseg.runtime.tracking.client import connect, experiment_id, mlflow_errors
 
 DIES_BEFORE_THE_NAME = """
 import os, pathlib, sys
@@ -24,3 +27,28 @@ def test_a_database_that_a_kill_left_half_made_is_made_anew(tmp_path):
     client = connect(uri)
     assert client.get_experiment(experiment_id(client, uri)).name == "roomseg"
     assert not half.exists()
+
+
+def test_a_damaged_database_is_one_line(tmp_path):
+    connect(f"sqlite:///{tmp_path / 'good.db'}")
+    whole = (tmp_path / "good.db").read_bytes()
+    for damage in (b"no database" * 500, whole[: len(whole) // 2], whole[:4096] + b"\xff" * len(whole)):
+        path = tmp_path / "mlflow.db"
+        path.write_bytes(damage)
+        with pytest.raises(UserError, match=r"mlflow\.db has no database that can be read \(.*\): move it away"):
+            experiment_id(connect(f"sqlite:///{path}"), f"sqlite:///{path}")
+
+
+def test_a_database_whose_driver_is_not_there_is_one_line():
+    with pytest.raises(UserError, match=r"MLflow at mysql://localhost/runs needs a driver \(.*MySQLdb.*\): install it"):
+        connect("mysql://me:hidden@localhost/runs")
+    with pytest.raises(UserError, match=r"MLflow at mssql.foo://localhost/runs has no database that can be read"):
+        connect("mssql+foo://me:hidden@localhost/runs")
+
+
+def test_an_error_without_a_text():
+    from mlflow.exceptions import MlflowException
+
+    for nothing in (MlflowException(""), ImportError()):
+        with pytest.raises(UserError, match=r"MlflowException|ImportError"), mlflow_errors("http://localhost:1"):
+            raise nothing

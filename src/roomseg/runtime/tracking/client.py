@@ -118,14 +118,25 @@ def one_at_a_time(uri: str) -> Iterator[None]:
 
 @contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
-    """MLflow's failures as ``UserError``."""
+    """MLflow's failures, and those of the database below it, as ``UserError``."""
+    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
+    where = f"MLflow at {without_secrets(uri)}"
     try:
         yield
     except MlflowException as error:
-        reason = str(error.message).splitlines()[0]
-        raise UserError(f"MLflow at {without_secrets(uri)} refuses: {reason}") from error
+        raise UserError(f"{where} refuses: {_first_line(error)}") from error
+    except (SQLAlchemyError, CommandError) as error:
+        remedy = "move it away: it has the runs, and no artifacts" if uri.startswith(_SQLITE) else _REMEDY
+        raise UserError(f"{where} has no database that can be read ({_first_line(error)}): {remedy}") from error
+    except ImportError as error:
+        raise UserError(f"{where} needs a driver ({_first_line(error)}): install it, or {_REMEDY}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def sqlite_path(uri: str) -> Path:
