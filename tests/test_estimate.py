@@ -74,6 +74,9 @@ def test_paper_trainings_by_hand() -> None:
     for stage in ("teacher", "evaluate"):
         assert found[stage].core_hours is None
         assert "not measured with the" in found[stage].basis
+    assert found["register"].core_hours == pytest.approx(2 * 5 / 3600)
+    large = costs(override(paper(), ["pretrain.network=L"]))
+    assert [large[stage].core_hours for stage in ("pretrain", "distill", "register")] == [None] * 3
     on_cpus = ClusterConfig.model_validate({"pods": {"pretrain": {"gpus": 0, "cpu": "16", "nodes": 2}}})
     pretrain = costs(paper(), on_cpus)["pretrain"]
     assert pretrain.core_hours is not None

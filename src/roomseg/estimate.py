@@ -65,7 +65,7 @@ def estimate(config: PipelineConfig, cluster: ClusterConfig) -> list[Cost]:
         "pretrain": pretrain_work(config.pretrain, config.render),
         "distill": distill_work(config.distill, config.pretrain, config.render),
         "evaluate": evaluate_work(config),
-        "register": Work(None, 1.0, "not measured with other networks than the demo's"),
+        "register": register_work(config.pretrain),
     }
     costs = {stage: _cost(stage, stage, works[stage] or worked_out[stage], cluster) for stage in works}
     compared = [
@@ -161,6 +161,13 @@ def evaluate_work(config: PipelineConfig) -> Work:
     return Work(_demo_core_s("evaluate") * share, 1.0, f"the demo's x {share:.3g} by voxels of rooms")
 
 
+def register_work(pretrain: PretrainConfig) -> Work:
+    """It moves the network's files, whatever they were trained with."""
+    if pretrain.network != demo().pretrain.network:
+        return Work(None, 1.0, f"not measured with the network {pretrain.network}")
+    return Work(_demo_core_s("register"), 1.0, "as the demo's, whose network is of the same size")
+
+
 def blocks_of(render: RenderConfig, block: int) -> float:
     """Of a room, on average, where its sides are spread evenly between the shortest and the longest."""
     low, high = (_side(side, render.voxel_m, render.margin_voxels) / block for side in render.room_size_m)
@@ -190,7 +197,7 @@ def _as_demo(stage: str, config: PipelineConfig) -> Work | None:
         "pretrain": ("render", "pretrain"),
         "distill": ("render", "teacher", "pretrain", "distill"),
         "evaluate": ("render", "teacher", "pretrain", "distill", "evaluate"),
-        "register": ("pretrain",),
+        "register": ("render", "pretrain", "register"),
     }
     then = demo()
     if any(config.section(name) != then.section(name) for name in before[stage]):
