@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -119,7 +118,3 @@ def _loaded(card: NetworkCard, state: Mapping[str, Tensor], path: Path, where: s
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return LoadedModel(card, network.eval().requires_grad_(False), where)
-
-
-def device_of(model: LoadedModel) -> torch.device:
-    return next(model.network.parameters()).device
