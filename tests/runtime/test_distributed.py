@@ -74,8 +74,8 @@ def test_neither_the_number_of_processes_nor_a_change_of_it_matters(
 ) -> None:
     save, results = StoreCheckpoints.save, []
 
-    def save_and_stop(self: StoreCheckpoints, step: int, state: Mapping[str, Any]) -> None:
-        save(self, step, state)
+    def save_and_stop(self: StoreCheckpoints, step: int, state: Mapping[str, Any], steps: int) -> None:
+        save(self, step, state, steps)
         raise Stopped
 
     for attempts in ((1,), (2,), (1, 2)):
