@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -73,9 +74,9 @@ def check_flat(measured: Measured, slack_mib: float) -> None:
 
 
 def growth(figures: Sequence[float]) -> float:
-    """From the first third, when all caches get warm, to the last."""
+    """From the first third, when all caches get warm, to the last; of medians, for a single look may be far off."""
     third = len(figures) // 3
-    return max(figures[-third:]) - max(figures[:third])
+    return median(figures[-third:]) - median(figures[:third])
 
 
 def distilling(folder: Path) -> Task:
