@@ -30,12 +30,12 @@ MEASURED = {
         ("block_classes", 0.274, "core-seconds for the classes of 128^3 voxels by student T", "2026-11-28", MODELS),
         ("distill_step", 2.12, "core-seconds an iteration of student T, 6 x 5 x 3 m", "2026-11-24", DISTILL),
         ("finetune_step", 1.99, "core-seconds the same with cross entropy alone", "2026-11-24", DISTILL),
-        ("demo_render", 47, "s on both cores: render of the demo", "2026-11-28", "make demo"),
-        ("demo_teacher", 108, "s on both cores: teacher of the demo", "2026-11-28", "make demo"),
-        ("demo_pretrain", 304, "s on both cores: pretrain of the demo", "2026-11-28", "make demo"),
-        ("demo_distill", 110, "s on both cores: distill of the demo", "2026-11-28", "make demo"),
-        ("demo_evaluate", 43, "s on both cores: evaluate of the demo", "2026-11-28", "make demo"),
-        ("demo_register", 5, "s on both cores: register of the demo", "2026-11-28", "make demo"),
+        ("demo_render", 67, "s on both cores: render of the demo", "2026-11-28", "make demo"),
+        ("demo_teacher", 134, "s on both cores: teacher of the demo", "2026-11-28", "make demo"),
+        ("demo_pretrain", 197, "s on both cores: pretrain of the demo", "2026-11-28", "make demo"),
+        ("demo_distill", 103, "s on both cores: distill of the demo", "2026-11-28", "make demo"),
+        ("demo_evaluate", 45, "s on both cores: evaluate of the demo", "2026-11-28", "make demo"),
+        ("demo_register", 3, "s on both cores: register of the demo", "2026-11-28", "make demo"),
     )
 }
 FRAMES, PIXELS, PANORAMA_HEIGHT = 424, 640 * 480, 512  # of "room"

@@ -24,7 +24,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
-    """List the runs of a store, the newest last: each stage that ended well, with scores, duration and manifest."""
+    """List the runs of a store, the newest last: each stage that ended well, how long it took, and what came out.
+
+    With --json all scores, and where each artifact is.
+    """
     from roomseg.runtime.existing import existing_store
     from roomseg.runtime.history import past_stages
 
@@ -33,7 +36,7 @@ def runs(store: Where = "roomseg-store", as_json: AsJson = False) -> None:
     if as_json:
         return typer.echo(json.dumps([{"run": run, **note.model_dump()} for run, note in notes], indent=1))
     rows = [(run, *_told(note)) for run, note in notes]
-    names = ("run", "stage", "made (UTC)", "took", "attempts", "scores", f"where in {opened.url}")
+    names = ("run", "stage", "made (UTC)", "took", "attempts", "came to", "fingerprint")
     return _print(names, rows, "no runs yet")
 
 
@@ -49,9 +52,10 @@ def _told(note: Note | DamagedNote) -> tuple[str, ...]:
     from roomseg.runtime.run_record import DamagedNote
 
     if isinstance(note, DamagedNote):
-        return "damaged note", "-", "-", "-", note.reason, note.damaged
+        return "damaged note", "-", "-", "-", f"{note.damaged}: {note.reason}", "-"
     made = note.created[:16].replace("T", " ") or "-"
-    return note.title, made, f"{note.seconds:.0f} s", str(note.attempts), note.shown_scores, note.manifest
+    fingerprint = note.manifest.removesuffix("/manifest.json").rpartition("/")[2][:12]
+    return note.title, made, f"{note.seconds:.0f} s", str(note.attempts), note.headline or "-", fingerprint
 
 
 def status(store: Where = "roomseg-store", as_json: AsJson = False) -> None:

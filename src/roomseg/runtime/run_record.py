@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -14,7 +14,8 @@ from roomseg.errors import one_line
 from roomseg.runtime.manifest import Manifest, manifest_key
 from roomseg.runtime.storage import MissingKey, Store
 
-_SHOWN = ("miou", "miou_published", "accuracy", "champion")  # a score whose name ends so is in the table
+_SHOWN = ("miou", "miou_published", "accuracy", "champion")  # a score whose name ends so is in the summary
+_HEADLINES = ("miou", "val_miou", "distilled_miou", "champion")  # what a stage is about
 
 
 class Note(BaseModel):
@@ -37,8 +38,15 @@ class Note(BaseModel):
 
     @property
     def shown_scores(self) -> str:
-        chosen = {name: value for name, value in self.scores.items() if name.endswith(_SHOWN)}
-        return ", ".join(f"{name} {value:.3f}" for name, value in chosen.items() if value is not None)
+        return _told([name for name in self.scores if name.endswith(_SHOWN)], self.scores)
+
+    @property
+    def headline(self) -> str:
+        return _told([name for name in _HEADLINES if name in self.scores], self.scores)
+
+
+def _told(names: Sequence[str], scores: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name in names if (value := scores[name]) is not None)
 
 
 class DamagedNote(BaseModel):
