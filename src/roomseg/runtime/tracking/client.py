@@ -119,20 +119,28 @@ def one_at_a_time(uri: str) -> Iterator[None]:
 @contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
     """MLflow's failures, and those of the database below it, as ``UserError``."""
-    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     where = f"MLflow at {without_secrets(uri)}"
     try:
         yield
     except MlflowException as error:
         raise UserError(f"{where} refuses: {_first_line(error)}") from error
-    except (SQLAlchemyError, CommandError) as error:
+    except _database_errors() as error:
         remedy = "move it away: it has the runs, and no artifacts" if uri.startswith(_SQLITE) else _REMEDY
         raise UserError(f"{where} has no database that can be read ({_first_line(error)}): {remedy}") from error
     except ImportError as error:
         raise UserError(f"{where} needs a driver ({_first_line(error)}): install it, or {_REMEDY}") from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """None where MLflow is the slim package, as in the image of render: it only talks to servers."""
+    try:
+        from alembic.util import CommandError
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError:
+        return ()
+    return SQLAlchemyError, CommandError
 
 
 def _first_line(error: Exception) -> str:
