@@ -16,6 +16,11 @@ def one_line(text: str) -> str:
     return line if len(line) <= _START + _END else f"{line[:_START]} ... {line[-_END:]}"
 
 
+def first_line(error: Exception) -> str:
+    """Of its text; an error without one is told by its type."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class UserError(ValueError):
     """A failure that the user can mend; the command line prints its text as one line and exits with 1."""
 

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from roomseg.errors import UserError
+from roomseg.errors import UserError, first_line
 
 NUMBERS = "biuf"  # kinds of dtypes that are read: no Python objects, no records, no text
 MAX_HEADER_BYTES = 10_000
@@ -40,7 +40,7 @@ def array_sizes(path: Path) -> dict[str, int]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except _DAMAGED as error:
-        raise UserError(f"{path} is no npz file of arrays: {_first_line(error)}") from None
+        raise UserError(f"{path} is no npz file of arrays: {first_line(error)[:200]}") from None
     return {member.filename.removesuffix(".npy"): member.file_size for member in members}
 
 
@@ -67,7 +67,7 @@ def read_arrays(source: Path | bytes, names: Sequence[str], most_values: int) ->
     except UserError:
         raise
     except _DAMAGED as error:
-        raise UserError(f"{where}: damaged ({_first_line(error)}); expected a whole .npz: get it again") from None
+        raise UserError(f"{where}: damaged ({first_line(error)[:200]}); expected a whole .npz: get it again") from None
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, most_values: int) -> np.ndarray:
@@ -96,7 +96,3 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
     if version == (2, 0):
         return npy.read_array_header_2_0(file, max_header_size=MAX_HEADER_BYTES)
     raise UserError(f"{where}: is an array file of version {version}; expected 1.0 or 2.0: save it again with numpy")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

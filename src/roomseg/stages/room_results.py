@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from roomseg.data.dataset import RoomSet
 from roomseg.data.rooms import Room
-from roomseg.errors import UserError
+from roomseg.errors import UserError, first_line
 from roomseg.ports import StageContext
 
 NAME = "room_results.parquet"
@@ -76,6 +76,5 @@ def unpacked(content: bytes, where: str) -> RoomResults:
         confusions = table["confusion"].combine_chunks().flatten().to_numpy().reshape(shape)
         ids, digests = (tuple(table[name].to_pylist()) for name in ("room", "digest"))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{where}: no room results ({first_line[:200]}): evaluate the model again") from None
+        raise UserError(f"{where}: no room results ({first_line(error)[:200]}): evaluate the model again") from None
     return RoomResults(classes, ids, digests, confusions)

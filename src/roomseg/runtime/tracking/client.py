@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-from roomseg.errors import UsageError, UserError
+from roomseg.errors import UsageError, UserError, first_line
 from roomseg.runtime.storage import DirectoryStore, open_store
 
 EXPERIMENT = "roomseg"
@@ -125,12 +125,12 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise UserError(f"{where} refuses: {_first_line(error)}") from error
+        raise UserError(f"{where} refuses: {first_line(error)}") from error
     except _database_errors() as error:
         remedy = "move it away: it has the runs, and no artifacts" if uri.startswith(_SQLITE) else _REMEDY
-        raise UserError(f"{where} has no database that can be read ({_first_line(error)}): {remedy}") from error
+        raise UserError(f"{where} has no database that can be read ({first_line(error)}): {remedy}") from error
     except ImportError as error:
-        raise UserError(f"{where} needs a driver ({_first_line(error)}): install it, or {_REMEDY}") from error
+        raise UserError(f"{where} needs a driver ({first_line(error)}): install it, or {_REMEDY}") from error
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
@@ -141,10 +141,6 @@ def _database_errors() -> tuple[type[Exception], ...]:
     except ImportError:
         return ()
     return SQLAlchemyError, CommandError
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def sqlite_path(uri: str) -> Path:

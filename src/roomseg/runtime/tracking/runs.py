@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from roomseg.errors import UserError, one_line
+from roomseg.errors import UserError, first_line, one_line
 from roomseg.runtime.tracking.client import (
     Unreachable,
     check_reachable,
@@ -240,8 +240,7 @@ def _warned(warn: Callable[[str], None], what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        warn(one_line(f"MLflow: {what}: {reason}"))
+        warn(one_line(f"MLflow: {what}: {first_line(error)}"))
 
 
 class _Sender:
