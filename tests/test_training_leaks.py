@@ -1,4 +1,8 @@
-"""Memory and open files stay flat over a long training, checkpoints and validations included."""
+"""Memory, tensors and open files stay flat over a long training, checkpoints and validations included.
+
+How many tensors are alive and files are open is exact. What the process takes of the memory depends on what ran in it
+before; in a few steps it shows only whether whole volumes are kept.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,7 @@ class Measured:
 
     every: int
     resident_mib: list[float] = field(default_factory=list)
+    tensors: list[int] = field(default_factory=list)
     open_files: list[int] = field(default_factory=list)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -48,12 +53,13 @@ class Measured:
         MALLOC_TRIM(0)  # what is free goes back: else a leak could hide in what other tests left
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.resident_mib.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+        self.tensors.append(sum(isinstance(each, Tensor) for each in gc.get_objects()))
         self.open_files.append(len(os.listdir("/proc/self/fd")))
 
 
 def train_and_measure(task: Task, steps: int, folder: Path) -> Measured:
     measured = Measured(every=max(2, steps // 40))
-    gc.freeze()  # what is there already is not looked through each time
+    gc.freeze()  # what is there already is neither looked through each time nor counted
     fit(
         task,
         torch.optim.Adam(task.model.parameters()),
@@ -70,6 +76,7 @@ def train_and_measure(task: Task, steps: int, folder: Path) -> Measured:
 
 def check_flat(measured: Measured, slack_mib: float) -> None:
     assert growth(measured.open_files) <= 0
+    assert growth(measured.tensors) <= 0
     assert growth(measured.resident_mib) < slack_mib
 
 
@@ -101,7 +108,7 @@ def teaching(folder: Path) -> Task:
 
 
 def test_24_steps_of_distillation_with_all_its_kernels(tmp_path: Path) -> None:
-    check_flat(train_and_measure(distilling(tmp_path / "bench"), 24, tmp_path / "store"), slack_mib=6)
+    check_flat(train_and_measure(distilling(tmp_path / "bench"), 24, tmp_path / "store"), slack_mib=32)
 
 
 @pytest.mark.heavy
@@ -112,18 +119,19 @@ def test_2000_steps_on_stored_rooms(stage: Callable[[Path], Task], tmp_path: Pat
 
 
 class Leaking(Regression):
-    """Keeps half a MiB of each step, and a socket."""
+    """Keeps four MiB of each step, and a socket."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kept: list[tuple[Tensor, socket.socket]] = []
 
     def loss(self, batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        self.kept.append((torch.ones(2**17), socket.socket()))
+        self.kept.append((torch.ones(2**20), socket.socket()))
         return super().loss(batch)
 
 
 def test_what_a_step_keeps_is_seen(tmp_path: Path) -> None:
     measured = train_and_measure(Leaking(), 24, tmp_path)
     assert growth(measured.open_files) == 16
-    assert growth(measured.resident_mib) > 6
+    assert growth(measured.tensors) == 16
+    assert growth(measured.resident_mib) > 32
