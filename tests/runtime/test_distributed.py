@@ -27,6 +27,7 @@ from roomseg.runtime.manifest import Manifest, Origin
 from roomseg.runtime.stage import STAGES, run_stage
 from roomseg.runtime.storage import open_store
 from tests.data.rooms import FolderArtifact
+from tests.listening import listening
 from tests.stages.distilling import bench, furnished
 from tests.stages.rendered import tracking
 from tests.stages.test_teacher import coloured, configured, rooms_of
@@ -141,29 +142,44 @@ def test_a_process_that_dies_ends_the_run_with_its_error(
     monkeypatch.setenv(PROCESSES, "2")
     store = tmp_path / "store"
     inputs = {"rooms": rendered(tmp_path / "rooms", store)}
-    killer = threading.Thread(target=_kill_second_member)
+    places: set[tuple[str, int]] = set()
+    killer = threading.Thread(target=_kill_second_member, args=[places])
     killer.start()
     with pytest.raises(UserError, match=r"^teacher: process 1 of the team was ended by SIGKILL; the same command"):
         train(store, inputs, configured("epochs=5000", "accumulate=2"))
     killer.join()
+    assert places, "the members find each other by a socket"
+    outside = [place for place in places if not place[0].startswith(("127.", "::ffff:127."))]
+    assert outside == [], "a team of one machine listens on loopback only"
 
 
-def _kill_second_member() -> None:
-    """Once it is at work."""
+def _kill_second_member(places: set[tuple[str, int]]) -> None:
+    """Once it is at work, and it was seen where all of the team listen."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         for process in Path("/proc").glob("[0-9]*"):
             if _is_second_member(process):
                 time.sleep(8)
+                places |= listening([os.getpid(), *_children()])
                 os.kill(int(process.name), signal.SIGKILL)
                 return
         time.sleep(0.1)
 
 
+def _children() -> list[int]:
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _is_child(process)]
+
+
+def _is_child(process: Path) -> bool:
+    try:
+        return int((process / "stat").read_text().rsplit(")", 1)[1].split()[1]) == os.getpid()
+    except OSError:
+        return False
+
+
 def _is_second_member(process: Path) -> bool:
     try:
-        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        return parent == os.getpid() and b"\0RANK=1\0" in b"\0" + (process / "environ").read_bytes()
+        return _is_child(process) and b"\0RANK=1\0" in b"\0" + (process / "environ").read_bytes()
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""A training stage on several GPUs: ``torchrun --standalone`` with one process a GPU, started by the stage itself.
+"""A training stage on several GPUs: ``torchrun`` with one process a GPU, started by the stage itself.
 
 The first process runs the stage as it would alone; the others take part in the training and write nothing. The batches
 of a step (``accumulate``) are shared among them, so what comes out does not depend on how many they are.
@@ -19,6 +19,7 @@ from roomseg.errors import UsageError, UserError
 from roomseg.ports import Evidence
 
 PROCESSES = "ROOMSEG_PROCESSES"  # in the environment: how many, instead of one a GPU
+_NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # of torchrun, for the members: they have one of their own
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ def run_team(job: TeamJob, size: int) -> None:
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    os.environ[_NO_SERVER] = "1"
     with tempfile.TemporaryDirectory(prefix="roomseg-team-") as folder:
         Path(folder, "job.json").write_text(json.dumps(asdict(job)))
-        options = ["--standalone", f"--nproc-per-node={size}", "--local-addr=127.0.0.1", "--max-restarts=0"]
+        # They meet in a file: the store that --standalone would start listens on all addresses.
+        meeting = ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={folder}/meeting"]
+        options = [*meeting, f"--nproc-per-node={size}", "--local-addr=127.0.0.1", "--max-restarts=0"]
         try:
             torchrun.run(torchrun.parse_args([*options, "-m", "roomseg.runtime.team_member", folder]))
         except ChildFailedError as error:

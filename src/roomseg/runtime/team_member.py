@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from roomseg.config import parse_section
 from roomseg.errors import UserError, out_of_memory, told_when_memory_runs_out
@@ -20,6 +22,9 @@ from roomseg.runtime.manifest import Manifest
 from roomseg.runtime.stage import assist_stage, read_inputs, run_stage
 from roomseg.runtime.train_job import TEAM_JOB
 
+if TYPE_CHECKING:
+    from torch import distributed
+
 PATIENCE = timedelta(days=2)  # the others wait while the first one validates; torchrun notices who dies
 
 
@@ -28,7 +33,8 @@ def main(folder: Path) -> int:
     job = TeamJob(**json.loads((folder / "job.json").read_text()))
     rank = int(os.environ["RANK"])
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    _join()
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    _join(_store_on_loopback(rank))
     try:
         _take_part(job, rank)
     except UserError as error:
@@ -69,14 +75,27 @@ def _start() -> None:
     share_cores(int(os.environ["LOCAL_WORLD_SIZE"]))
 
 
-def _join() -> None:
+def _store_on_loopback(rank: int) -> distributed.Store:
+    """Through which the members find each other. The one that torch would start listens on all addresses."""
+    from torch import distributed
+
+    where, port, fd = "127.0.0.1", int(os.environ["MASTER_PORT"]), None
+    if rank == 0:
+        with socket.create_server((where, port)) as listening:
+            fd = listening.detach()
+    return distributed.TCPStore(where, port, int(os.environ["WORLD_SIZE"]), rank == 0, master_listen_fd=fd)
+
+
+def _join(store: distributed.Store | None = None) -> None:
+    """By the addresses in the environment where no store is given."""
     import torch
     from torch import distributed
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
 
 
 def _leave() -> None:
