@@ -31,6 +31,7 @@ from tests.listening import listening
 from tests.stages.distilling import bench, furnished
 from tests.stages.rendered import tracking
 from tests.stages.test_teacher import coloured, configured, rooms_of
+from tests.waiting import wait_until
 
 
 def rendered(folder: Path, store: Path) -> Manifest:
@@ -154,16 +155,20 @@ def test_a_process_that_dies_ends_the_run_with_its_error(
 
 
 def _kill_second_member(places: set[tuple[str, int]]) -> None:
-    """Once it is at work, and it was seen where all of the team listen."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        for process in Path("/proc").glob("[0-9]*"):
-            if _is_second_member(process):
-                time.sleep(8)
-                places |= listening([os.getpid(), *_children()])
-                os.kill(int(process.name), signal.SIGKILL)
-                return
-        time.sleep(0.1)
+    """A while after the members meet. ``places`` gets where all of the team listen."""
+    second = wait_until(_second_member, 600)
+    wait_until(lambda: places.update(_listening()) or places, 600)
+    time.sleep(5)  # it is at work
+    places.update(_listening())
+    os.kill(second, signal.SIGKILL)
+
+
+def _listening() -> set[tuple[str, int]]:
+    return set(listening([os.getpid(), *_children()]))
+
+
+def _second_member() -> int | None:
+    return next((int(each.name) for each in Path("/proc").glob("[0-9]*") if _is_second_member(each)), None)
 
 
 def _children() -> list[int]:
