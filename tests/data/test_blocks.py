@@ -6,12 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomseg.data.blocks import cut_block, grid_blocks, random_corner
+from roomseg.data.rooms import Room, network_input
 
 
-def room(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    volume = np.arange(4 * np.prod(shape), dtype=np.float32).reshape(4, *shape)
-    label = (np.arange(np.prod(shape)) % 29 + 1).astype(np.uint8).reshape(shape)
-    return volume, label
+def room(shape: tuple[int, int, int]) -> Room:
+    """No voxel of it is empty, and each has values of its own."""
+    voxels = np.arange(np.prod(shape)).reshape(shape)
+    rgb = np.stack([voxels % 251, voxels % 241, voxels % 239], -1).astype(np.uint8)
+    tsdf, label = (voxels % 253 - 126).astype(np.int8), (voxels % 29 + 1).astype(np.uint8)
+    return Room("room", "house", "train", np.zeros(3), 0.04, tsdf, rgb, label)
 
 
 def test_grid_by_hand() -> None:
@@ -20,10 +23,11 @@ def test_grid_by_hand() -> None:
 
 @given(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), st.integers(1, 5))
 def test_blocks_of_the_grid_hold_each_voxel_once(shape: tuple[int, int, int], block: int) -> None:
-    volume, label = room(shape)
-    cut = [cut_block(volume, label, corner, block) for corner in grid_blocks(shape, block)]
-    values = np.concatenate([v[0][v[0] >= 0] for v, _ in cut])
-    np.testing.assert_array_equal(np.sort(values), volume[0].reshape(-1))
+    whole = room(shape)
+    cut = [cut_block(whole, corner, block) for corner in grid_blocks(shape, block)]
+    values = np.concatenate([volume[:, volume[0] > -3] for volume, _ in cut], axis=1)
+    wanted = network_input(whole).reshape(4, -1)
+    np.testing.assert_array_equal(values[:, np.lexsort(values)], wanted[:, np.lexsort(wanted)])
     for block_volume, block_label in cut:
         assert block_volume.shape == (4, block, block, block)
         outside = block_volume[0] == -3
@@ -33,10 +37,10 @@ def test_blocks_of_the_grid_hold_each_voxel_once(shape: tuple[int, int, int], bl
 
 
 def test_cut_by_hand() -> None:
-    volume, label = room((3, 4, 5))
-    block_volume, block_label = cut_block(volume, label, (2, 1, 3), 3)
-    np.testing.assert_array_equal(block_volume[:, 0, :, :2], volume[:, 2, 1:4, 3:5])
-    np.testing.assert_array_equal(block_label[0, :, :2], label[2, 1:4, 3:5])
+    whole = room((3, 4, 5))
+    block_volume, block_label = cut_block(whole, (2, 1, 3), 3)
+    np.testing.assert_array_equal(block_volume[:, 0, :, :2], network_input(whole)[:, 2, 1:4, 3:5])
+    np.testing.assert_array_equal(block_label[0, :, :2], whole.label[2, 1:4, 3:5])
     assert (block_volume[0, 1:] == -3).all()
     assert (block_label[:, :, 2] == 0).all()
 

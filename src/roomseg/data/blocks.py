@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from roomseg.data.rooms import EMPTY_RGB, EMPTY_TSDF, TSDF_STEPS
+from roomseg.data.rooms import TSDF_STEPS, Room, input_of
 
 Corner = tuple[int, int, int]
 
@@ -22,7 +22,8 @@ def random_corner(tsdf: np.ndarray, block: int, rng: np.random.Generator) -> Cor
 
     The voxel may lie anywhere in the block, but the block leaves the room only where the room is smaller.
     """
-    near = np.flatnonzero(np.abs(tsdf.reshape(-1).astype(np.int16)) < TSDF_STEPS)
+    flat = tsdf.reshape(-1)
+    near = np.flatnonzero((flat < TSDF_STEPS) & (flat > -TSDF_STEPS))
     chosen = near[rng.integers(len(near))] if len(near) else rng.integers(tsdf.size)
     places = np.unravel_index(chosen, tsdf.shape)
     offsets = rng.integers(block, size=3)
@@ -33,19 +34,15 @@ def random_corner(tsdf: np.ndarray, block: int, rng: np.random.Generator) -> Cor
     return x, y, z
 
 
-def cut_block(
-    volume: np.ndarray,  # (4, X, Y, Z) float32, of rooms.network_input
-    label: np.ndarray,  # (X, Y, Z) uint8
-    corner: Corner,
-    block: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The block's volume (4, block, block, block) and labels; what lies outside the room is empty."""
-    inside = tuple(slice(first, first + block) for first in corner)
-    part = volume[(slice(None), *inside)]
-    filled = tuple(slice(0, n) for n in part.shape[1:])
-    cut_volume = np.full((len(volume), block, block, block), EMPTY_RGB, np.float32)
-    cut_volume[0] = EMPTY_TSDF
-    cut_volume[(slice(None), *filled)] = part
-    cut_label = np.zeros((block, block, block), np.uint8)
-    cut_label[filled] = label[inside]
-    return cut_volume, cut_label
+def cut_block(room: Room, corner: Corner, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """The block's ``network_input`` (4, block, block, block) and labels; what lies outside the room is empty."""
+    tsdf = _cut(room.tsdf, corner, block, outside=TSDF_STEPS)
+    rgb, label = (_cut(plane, corner, block, outside=0) for plane in (room.rgb, room.label))
+    return input_of(tsdf, rgb), label
+
+
+def _cut(plane: np.ndarray, corner: Corner, block: int, outside: int) -> np.ndarray:
+    part = plane[tuple(slice(first, first + block) for first in corner)]
+    cut = np.full((block, block, block, *plane.shape[3:]), outside, plane.dtype)
+    cut[tuple(slice(0, n) for n in part.shape[:3])] = part
+    return cut

@@ -52,12 +52,17 @@ class Room:
 
 def network_input(room: Room) -> np.ndarray:  # (4, X, Y, Z) float32
     """Channel 0 is -3 x TSDF (-3 empty, 0 surface, + behind), channels 1-3 are RGB in [-1, 1], -1 where empty."""
-    volume = np.empty((4, *room.shape), np.float32)
-    np.multiply(room.tsdf, EMPTY_TSDF / TSDF_STEPS, out=volume[0], dtype=np.float32)
-    empty = room.tsdf >= TSDF_STEPS
+    return input_of(room.tsdf, room.rgb)
+
+
+def input_of(tsdf: np.ndarray, rgb: np.ndarray) -> np.ndarray:  # (X, Y, Z), (X, Y, Z, 3) -> (4, X, Y, Z) float32
+    """``network_input`` of planes, or of parts of them."""
+    volume = np.empty((4, *tsdf.shape), np.float32)
+    np.multiply(tsdf, EMPTY_TSDF / TSDF_STEPS, out=volume[0], dtype=np.float32)
+    empty = tsdf >= TSDF_STEPS
     volume[0][empty] = EMPTY_TSDF
     for channel in range(3):
-        np.multiply(room.rgb[..., channel], 2 / 255, out=volume[1 + channel], dtype=np.float32)
+        np.multiply(rgb[..., channel], 2 / 255, out=volume[1 + channel], dtype=np.float32)
         volume[1 + channel] -= 1
         volume[1 + channel][empty] = EMPTY_RGB
     return volume

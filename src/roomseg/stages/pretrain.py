@@ -11,7 +11,6 @@ from torch import nn
 from roomseg.config import PretrainConfig
 from roomseg.data.blocks import Corner, cut_block, grid_blocks, random_corner
 from roomseg.data.dataset import RoomSet, epoch_order, open_rooms
-from roomseg.data.rooms import network_input
 from roomseg.metrics import all_scores
 from roomseg.models.networks import as_network
 from roomseg.ports import StageContext
@@ -96,4 +95,4 @@ class PretrainTask:
         room = self.room(index)
         if self.config.cut == "random":
             corner = random_corner(room.tsdf, self.config.block_voxels, rng)
-        return cut_block(network_input(room), room.label, corner, self.config.block_voxels)
+        return cut_block(room, corner, self.config.block_voxels)
