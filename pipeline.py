@@ -25,8 +25,8 @@ from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
 from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
 from roomseg.errors import UsageError, UserError
-from roomseg.estimate import describe as describe_plan
 from roomseg.models.backbones import check_backbone
+from roomseg.planning.estimate import describe as describe_plan
 from roomseg.profiles import profile as profile_of
 from roomseg.runtime.storage import split_store_url
 from submission.client import Kfp

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,155 +10,8 @@ from torch import Tensor, nn
 
 from roomseg.config import Precision
 from roomseg.errors import UserError
-from roomseg.training import FitConfig, FitResult, KeepBatch, constant_lr, fit, halving_lr, poly_lr
-
-
-class Regression:
-    """Random inputs, dropout, and a validation score that is best in the middle of the training."""
-
-    def __init__(self, poison: int | None = None, poison_gradient: bool = False) -> None:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
-        self.poison, self.poison_gradient = poison, poison_gradient
-        self.validated: list[bool] = []
-
-    def batch(self, number: int) -> tuple[int, Tensor]:
-        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(number))
-        return number, x * float("nan") if number == self.poison else x
-
-    def describe(self, number: int) -> str:
-        return f"item {number}"
-
-    def loss(self, batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        _, x = batch
-        loss = (self.model(x)[:, 0] - x.sum(1)).square().mean()
-        if self.poison_gradient:
-            loss = loss + 0 * self.model[0].weight.abs().sum().sub(self.model[0].weight.abs().sum()).sqrt()
-        return loss, {"largest": x.max().item()}
-
-    def validate(self) -> dict[str, float]:
-        self.validated.append(self.model.training or torch.is_grad_enabled())
-        return {"miou": -abs(len(self.validated) - 2), "other": 1.0}
-
-
-@dataclass
-class MemoryCheckpoints:
-    saved: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-
-    def save(self, step: int, state: Mapping[str, Any], steps: int | None = None) -> None:
-        self.saved.append((step, copy.deepcopy(dict(state))))
-
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
-        return copy.deepcopy(self.saved[-1]) if self.saved else None
-
-
-class PowerCut(Exception):
-    pass
-
-
-@dataclass
-class Tracked:
-    fails_at: int | None = None
-    entries: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        if step == self.fails_at:
-            raise PowerCut
-        self.entries.append((step, dict(metrics)))
-
-
-class Quiet:
-    """A progress display that counts."""
-
-    def __init__(self) -> None:
-        self.advanced = 0
-        self.said: list[str] = []
-
-    def bar(self, title: str, total: int, done: int = 0, unit: str = "") -> AbstractContextManager[Quiet]:
-        self.advanced = done
-        return nullcontext(self)
-
-    def advance(self, n: int = 1, **figures: float | str) -> None:
-        self.advanced += n
-
-    def track(self, items: Iterable[Any], title: str, total: int, unit: str = "") -> Iterator[Any]:
-        yield from items
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
-CONFIG = FitConfig(steps=20, validate_every=6, seed=5, history_every=4, checkpoint_seconds=0.0)
-
-
-def train(
-    task: Regression,
-    config: FitConfig = CONFIG,
-    checkpoints: MemoryCheckpoints | None = None,
-    tracker: Tracked | None = None,
-    progress: Quiet | None = None,
-    keep_batch: KeepBatch | None = None,
-) -> FitResult:
-    optimizer = torch.optim.Adam(task.model.parameters())
-    return fit(
-        task,
-        optimizer,
-        halving_lr(0.01, 8),
-        config,
-        checkpoints=checkpoints or MemoryCheckpoints(),
-        tracker=tracker or Tracked(),
-        progress=progress or Quiet(),
-        title="regression",
-        keep_batch=keep_batch,
-    )
-
-
-def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.mark.parametrize("cut_at", [4, 8, 12, 18])
-@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["saved-each-step", "saved-at-validations"])
-def test_an_interrupted_run_ends_with_the_same_bits(cut_at: int, seconds: float) -> None:
-    config = FitConfig(steps=20, validate_every=6, seed=5, history_every=4, checkpoint_seconds=seconds)
-    whole = train(Regression(), config)
-    checkpoints = MemoryCheckpoints()
-    first = Regression()
-    with pytest.raises(PowerCut):
-        train(first, config, checkpoints, Tracked(fails_at=cut_at))
-    second = Regression()
-    second.validated = [False] * ((checkpoints.saved[-1][0] if checkpoints.saved else 0) // 6)
-    resumed = train(second, config, checkpoints)
-    assert same(resumed.last_state, whole.last_state)
-    assert same(resumed.best_state, whole.best_state)
-    assert resumed.history == whole.history
-
-
-@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["saved-each-step", "saved-at-validations"])
-def test_an_interrupted_run_tells_every_step_and_what_it_tells_again_is_the_same(seconds: float) -> None:
-    """So a tracker that passes over the steps it has, as ours does, ends with each once."""
-    config = FitConfig(steps=20, validate_every=6, seed=5, checkpoint_seconds=seconds)
-    whole, first, second = Tracked(), Tracked(fails_at=9), Tracked()
-    train(Regression(), config, tracker=whole)
-    checkpoints = MemoryCheckpoints()
-    with pytest.raises(PowerCut):
-        train(Regression(), config, checkpoints, first)
-    train(Regression(), config, checkpoints, second)
-    losses = [{step: line["loss"] for step, line in each.entries if "loss" in line} for each in (first, second, whole)]
-    assert losses[0] | losses[1] == losses[1] | losses[0] == losses[2]
-    assert list(losses[2]) == list(range(1, 21))
-
-
-def test_a_finished_run_gives_its_result_again_without_a_step() -> None:
-    checkpoints = MemoryCheckpoints()
-    whole = train(Regression(), checkpoints=checkpoints)
-    tracker = Tracked()
-    again = train(Regression(poison=0), checkpoints=checkpoints, tracker=tracker)
-    assert same(again.last_state, whole.last_state)
-    assert again.history == whole.history
-    assert again.seconds == whole.seconds
-    assert tracker.entries == []
+from roomseg.training import FitConfig, constant_lr, fit, halving_lr, poly_lr
+from tests.fitting import CONFIG, MemoryCheckpoints, Quiet, Regression, Tracked, same, train
 
 
 def test_history_tracker_and_progress_tell_the_same() -> None:
@@ -326,33 +177,6 @@ def test_a_bad_step_is_left_out_and_its_batch_kept() -> None:
     assert all(value.isfinite().all() for value in result.last_state.values())
 
 
-@pytest.mark.parametrize("resumed_at", [7, 8, 12])
-def test_the_next_attempt_keeps_the_bad_batches_of_the_one_before(resumed_at: int) -> None:
-    """An artifact has the files of the attempt that completes it."""
-    config, checkpoints, kept = replace(CONFIG, max_bad_steps=1), MemoryCheckpoints(), []
-
-    def keep(name: str, batch: tuple[int, Tensor]) -> str:
-        kept.append(name)
-        return name
-
-    train(Regression(poison=7), config, checkpoints)
-    earlier = MemoryCheckpoints([each for each in checkpoints.saved if each[0] <= resumed_at])
-    assert earlier.saved[-1][0] == resumed_at
-    train(Regression(poison=7), config, earlier, keep_batch=keep)
-    assert kept == ["bad/batch-00000007.pt"]
-
-
-def test_bad_steps_are_counted_across_an_interruption() -> None:
-    config = replace(CONFIG, max_bad_steps=3)
-    task, checkpoints = Regression(poison_gradient=True), MemoryCheckpoints()
-    with pytest.raises(UserError, match="4 such steps, 3 are allowed"):
-        train(task, config, checkpoints)
-    step, _ = checkpoints.saved[-1]
-    assert step == 3
-    with pytest.raises(UserError, match="nan at step 3 on item 3; 4 such steps, 3 are allowed"):
-        train(Regression(poison_gradient=True), config, checkpoints)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_accumulated_batches_have_the_gradient_of_one_large_batch(precision: Precision) -> None:
     class Joined(Regression):
@@ -372,17 +196,6 @@ def test_accumulated_batches_have_the_gradient_of_one_large_batch(precision: Pre
 
     tolerance = {"fp32": 1e-6, "bf16": 2e-2}[precision]
     torch.testing.assert_close(gradient(Regression(), 3), gradient(Joined(), 1), rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("cut_at", [4, 12])
-def test_an_interrupted_run_with_accumulation_ends_with_the_same_bits(cut_at: int) -> None:
-    config = replace(CONFIG, accumulate=3)
-    whole = train(Regression(), config)
-    assert not same(whole.last_state, train(Regression()).last_state)
-    checkpoints = MemoryCheckpoints()
-    with pytest.raises(PowerCut):
-        train(Regression(), config, checkpoints, Tracked(fails_at=cut_at))
-    assert same(train(Regression(), config, checkpoints).last_state, whole.last_state)
 
 
 def test_schedules() -> None:

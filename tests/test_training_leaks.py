@@ -29,10 +29,10 @@ from roomseg.runtime.storage import DirectoryStore
 from roomseg.stages.pretrain import PretrainTask
 from roomseg.stages.teacher import TeacherTask
 from roomseg.training import FitConfig, Task, constant_lr, fit
+from tests.fitting import Quiet, Regression
 from tests.stages.distilling import bench, furnished, rooms_artifact
 from tests.stages.test_distill_task import make_task
 from tests.stages.test_teacher import coloured, configured, rooms_of
-from tests.test_training import Quiet, Regression
 
 MALLOC_TRIM = ctypes.CDLL(None).malloc_trim
 

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol, Self
@@ -28,6 +28,7 @@ from roomseg.ports import Checkpoints, Progress, Tracker
 from roomseg.prefetch import Prefetcher
 from roomseg.team import Team
 
+_QUICK_SAVE_S = 1.5  # a twentieth of the time between checkpoints: more than that share shall not go into them
 State = dict[str, Any]
 Schedule = Callable[[int], float]  # step, from 0 -> learning rate
 
@@ -66,7 +67,7 @@ class FitConfig:
     max_bad_steps: int = 0  # so many steps may be left out because of a loss or gradient that is not finite
     history_every: int = 10  # steps; the tracker gets each
     batch_of: str = "batches"  # what a batch is, to name its pace by
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: float = 30.0  # between checkpoints; longer where they take long to save
     sizes: str = "the size of the batch"  # what to lower where the memory is too small
 
 
@@ -107,7 +108,7 @@ def fit(
         raise UserError(f"{title}: {team.size} processes cannot share the {config.accumulate} batches of a step evenly")
     run = _Run.resumed(task.model, optimizer, checkpoints, team)
     keep_batch = keep_batch if team.first else None
-    saved_at = time.monotonic()
+    saving = _Saving(config.checkpoint_seconds)
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())  # the caller's generators stay as they are
         stack.enter_context(
@@ -140,9 +141,9 @@ def fit(
                 tracker.log(run.step, scores)
                 run.note(scores)
             run.seconds += time.monotonic() - started
-            if team.first and (validating or time.monotonic() - saved_at > config.checkpoint_seconds):
-                checkpoints.save(run.step, run.state(task.model, optimizer), config.steps)
-                saved_at = time.monotonic()
+            if team.first and (validating or saving.due()):
+                with saving.timed():
+                    checkpoints.save(run.step, run.state(task.model, optimizer), config.steps)
             bar.advance(1, loss=figures["loss"], waiting=f"{run.wait_share:.0%}")
     last = _weights(task.model)
     return FitResult(run.best_score, run.best_state or last, last, run.history, run.seconds, run.wait_share)
@@ -167,6 +168,23 @@ def poly_lr(lr: float, steps: int, power: float = 0.9) -> Schedule:
 
 def constant_lr(lr: float) -> Schedule:
     return lambda step: lr
+
+
+class _Saving:
+    """When a checkpoint is due: after so many seconds, and later where the last one took long to save."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s, self._pause_s, self._ended = every_s, every_s, time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._ended > self._pause_s
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._ended = time.monotonic()
+        self._pause_s = self._every_s * max(1.0, (self._ended - started) / _QUICK_SAVE_S)
 
 
 @dataclass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from roomseg.capacity import shortages
 from roomseg.cluster import ClusterConfig
 from roomseg.config import PipelineConfig, override
+from roomseg.planning.capacity import shortages
 from roomseg.profiles import paper
 
 # By default: render_part 8 at a time of 8 CPUs and 16 GiB; trainings and evaluate 8 CPUs, 32 GiB and a GPU.

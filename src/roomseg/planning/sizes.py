@@ -1,0 +1,62 @@
+"""How large rooms are, and how many blocks, panoramas and shards a configuration has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from roomseg.config import PretrainConfig, RenderConfig, TeacherConfig
+from roomseg.planning.measured import MEASURED, PANORAMA_HEIGHT
+from roomseg.profiles import paper
+
+_ROOM_HEIGHT_M = 2.6
+
+
+def blocks_of(render: RenderConfig, block: int) -> float:
+    """Of a room, on average, where its sides are spread evenly between the shortest and the longest."""
+    low, high = (_side(side, render.voxel_m, render.margin_voxels) / block for side in render.room_size_m)
+    counts = range(math.ceil(high))  # one block more where the side is longer than so many
+    along = math.ceil(high) if low == high else sum(min(max((high - n) / (high - low), 0.0), 1.0) for n in counts)
+    return along**2 * math.ceil(_side(_ROOM_HEIGHT_M, render.voxel_m, render.margin_voxels) / block)
+
+
+def trained_blocks(pretrain: PretrainConfig, render: RenderConfig) -> float:
+    """In all epochs."""
+    return render.train_rooms * blocks_of(render, pretrain.block_voxels) * pretrain.epochs
+
+
+def trained_panoramas(teacher: TeacherConfig, render: RenderConfig) -> int:
+    """In all epochs."""
+    return render.train_rooms * render.panoramas_per_room * teacher.epochs
+
+
+def panorama_share(render: RenderConfig) -> float:
+    """Pixels of a panorama, of those that were measured."""
+    return (render.panorama_height / PANORAMA_HEIGHT) ** 2
+
+
+def room_voxels(render: RenderConfig) -> float:
+    """Of a room whose sides are midway between the shortest and the longest."""
+    side = sum(render.room_size_m) / 2
+    return voxels((side, side, _ROOM_HEIGHT_M), render.voxel_m, render.margin_voxels)
+
+
+def voxels(size_m: Sequence[float], voxel_m: float, margin: int) -> float:
+    return math.prod(_side(side, voxel_m, margin) for side in size_m)
+
+
+def rooms_gigabytes(render: RenderConfig) -> float:
+    """Rooms with one panorama, each voxel at the measured size; generated rooms by their area, too."""
+    finer = (paper().render.voxel_m / render.voxel_m) ** 3
+    area = (sum(render.room_size_m) / sum(paper().render.room_size_m)) ** 2 if render.source == "generated" else 1.0
+    return sum(render.rooms.values()) * MEASURED["room_mb"].value * finer * area / 1000
+
+
+def shards(render: RenderConfig, *splits: str) -> int:
+    """Files of rooms, of all splits unless some are named."""
+    rooms = [number for split, number in render.rooms.items() if split in (splits or render.rooms)]
+    return sum(-(-number // render.rooms_per_shard) for number in rooms)
+
+
+def _side(length_m: float, voxel_m: float, margin: int) -> float:
+    return length_m / voxel_m + 2 * margin

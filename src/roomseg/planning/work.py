@@ -1,0 +1,224 @@
+"""How long each stage computes: core-seconds on CPUs alone, and seconds of a GPU.
+
+No GPU was at hand. Its seconds are worked out from what others published: the student's from the paper's pretraining,
+the rest by its arithmetic, at the rate at which an RTX 3090 trains a ViT.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+from roomseg.comparisons import comparisons
+from roomseg.config import (
+    DistillConfig,
+    PipelineConfig,
+    PretrainConfig,
+    RenderConfig,
+    Section,
+    StudentVariant,
+    TeacherConfig,
+)
+from roomseg.planning.measured import (
+    BACKBONES,
+    BLOCK_VOXELS,
+    CORES,
+    DISTILL_ROOM_M,
+    FORWARD_TFLOP,
+    FRAMES,
+    MEASURED,
+    NETWORKS,
+    PANORAMA_HEIGHT,
+    PAPER_PRETRAIN,
+    PIXELS,
+    VIT_IMAGES_PER_S,
+    VIT_SIZES,
+)
+from roomseg.planning.sizes import panorama_share, room_voxels, trained_blocks, trained_panoramas, voxels
+from roomseg.profiles import demo, paper
+
+_FORWARD = 1 / 3  # of the arithmetic of a training step
+_DECODER_BLOCKS = 2  # of the mask transformer, as wide as the encoder's
+_PATCH, _VIT_SIDE = 16, 384
+_SCALED = ("train_rooms", "val_rooms", "test_rooms", "rooms_per_shard", "furniture_dir", "workers",
+           "max_quarantined_share", "frames_per_room", "frame_width", "frame_height", "depth_noise",
+           "panoramas_per_room", "panorama_height")  # fmt: skip
+"""Of render: what a room costs as much with, or what its cost is worked out for. With other values of all else the
+figures of ``MEASURED`` are of other rooms."""
+
+
+class Work(NamedTuple):
+    """None: nothing is known that it could be worked out from."""
+
+    core_s: float | None  # on CPUs alone
+    gpu_s: float | None
+    extrapolated: float  # share of core_s; 0: at the settings of the measurement
+    basis: str
+
+
+def stage_work(stage: str, config: PipelineConfig) -> Work:
+    """As it was measured, where the stage and all before it have the demo's settings; else worked out."""
+    worked_out = {
+        "render": lambda: render_work(config.render),
+        "teacher": lambda: teacher_work(config.teacher, config.render),
+        "pretrain": lambda: pretrain_work(config.pretrain, config.render),
+        "distill": lambda: distill_work(config.distill, config.pretrain, config.render),
+        "evaluate": lambda: evaluate_work(config),
+        "register": lambda: Work(_demo_core_s("register"), 0.0, 1.0, "as the demo's"),
+    }[stage]()
+    if not _is_demo(stage, config):
+        return worked_out
+    seconds = MEASURED[f"demo_{stage}"].value
+    return worked_out._replace(
+        core_s=seconds * CORES, extrapolated=0.0, basis=f"the demo: {seconds:g} s on {CORES} cores"
+    )
+
+
+def compared_work(section: Section, config: PipelineConfig) -> Work:
+    """Of a baseline or an ablation."""
+    if isinstance(section, PretrainConfig):
+        return pretrain_work(section, config.render)
+    assert isinstance(section, DistillConfig)
+    return distill_work(section, config.pretrain, config.render)
+
+
+def render_work(render: RenderConfig) -> Work:
+    """Frames and panoramas are taken to cost in proportion to their pixels."""
+    frames = render.frames_per_room * render.frame_width * render.frame_height / (FRAMES * PIXELS)
+    panoramas = render.panoramas_per_room * panorama_share(render)
+    noisy = render.depth_noise != "none" and render.source in ("generated", "front3d")
+    parts = [
+        ((MEASURED["room"].value - MEASURED["panorama"].value) * frames, frames != 1),
+        (MEASURED["noise"].value * frames * noisy, frames != 1),
+        (MEASURED["panorama"].value * panoramas, render.panorama_height != PANORAMA_HEIGHT),
+    ]
+    a_room = sum(core_s for core_s, _ in parts)
+    like = paper().render
+    other = [name for name in RenderConfig.model_fields if getattr(render, name) != getattr(like, name)]
+    other = [name for name in other if name not in _SCALED]
+    extrapolated = 1.0 if other else sum(core_s for core_s, guess in parts if guess) / a_room
+    basis = f"{a_room:.3g} core-seconds a room" + (f", which does not reckon with other {other[0]}" if other else "")
+    return Work(sum(render.rooms.values()) * a_room, 0.0, extrapolated, basis)
+
+
+def teacher_work(teacher: TeacherConfig, render: RenderConfig) -> Work:
+    """Steps and validations by their panoramas' pixels."""
+    steps, share = trained_panoramas(teacher, render), panorama_share(render)
+    validations = teacher.epochs // teacher.validate_every_epochs * render.val_rooms * render.panoramas_per_room
+    basis = f"{steps:,} panoramas by pixels, {validations:,} more to validate"
+    gpu_s = _backbone_gpu_s(teacher.backbone, render)
+    if gpu_s is not None:
+        gpu_s *= steps + validations * _FORWARD
+    if (known := BACKBONES.get(teacher.backbone)) is not None:
+        return Work((steps * known.step_core_s + validations * known.classes_core_s) * share, gpu_s, 1.0, basis)
+    then = demo()
+    if teacher.backbone != then.teacher.backbone:
+        return Work(None, None, 1.0, f"not measured with the backbone {teacher.backbone}")
+    share *= steps / trained_panoramas(then.teacher, then.render) / panorama_share(then.render)
+    return Work(_demo_core_s("teacher") * share, gpu_s, 1.0, f"the demo's x {share:.3g} by pixels of panoramas")
+
+
+def pretrain_work(pretrain: PretrainConfig, render: RenderConfig) -> Work:
+    """Steps by their blocks' voxels, validations by their rooms'."""
+    blocks, network = trained_blocks(pretrain, render), NETWORKS[pretrain.network]
+    validations = pretrain.epochs // pretrain.validate_every_epochs
+    steps = blocks * pretrain.block_voxels**3 / BLOCK_VOXELS
+    labelled = validations * render.val_rooms * room_voxels(render) / BLOCK_VOXELS
+    core_s = steps * network.step_core_s + labelled * network.classes_core_s
+    gpu_s = (steps + labelled * _FORWARD) * _block_gpu_s(pretrain.network)
+    basis = f"{blocks:,.0f} blocks of {pretrain.block_voxels}^3 by voxels, {validations} validations"
+    return Work(core_s, gpu_s, 1.0, basis)
+
+
+def distill_work(distill: DistillConfig, pretrain: PretrainConfig, render: RenderConfig) -> Work:
+    """Iterations and validations by their rooms' voxels; the teacher's own answers, once a room, are left out."""
+    alone = not distill.weight and not distill.feature_weight
+    network, small = NETWORKS[pretrain.network], NETWORKS["T"]
+    step = MEASURED["finetune_step" if alone else "distill_step"].value * network.step_core_s / small.step_core_s
+    rooms, validations = distill.iterations * distill.accumulate, distill.iterations // distill.validate_every
+    labelled = validations * render.val_rooms * room_voxels(render) / BLOCK_VOXELS
+    core_s = rooms * step * room_voxels(render) / voxels(DISTILL_ROOM_M, 0.04, 5) + labelled * network.classes_core_s
+    steps = rooms * room_voxels(render) / BLOCK_VOXELS
+    gpu_s = (steps + labelled * _FORWARD) * _block_gpu_s(pretrain.network)
+    return Work(core_s, gpu_s, 1.0, f"{rooms:,} rooms by voxels, {validations} validations")
+
+
+def evaluate_work(config: PipelineConfig) -> Work:
+    """The demo's by the voxels of the rooms, and the classes of what the demo does not have.
+
+    A GPU would label the rooms sooner, and wait for the report: its hours are those of the CPU cores beside it.
+    """
+    render, then = config.render, demo()
+    share = render.test_rooms * room_voxels(render) / (then.render.test_rooms * room_voxels(then.render))
+    names = [*(each.network for each in _trained(config)), *[config.pretrain.network] * 3]  # untrained, pretrained, ...
+    names += [config.pretrain.network] * 8 * config.evaluate.average_symmetries
+    labelled = render.test_rooms * room_voxels(render) / BLOCK_VOXELS
+    more_s = sum(NETWORKS[name].classes_core_s for name in names) - 3 * NETWORKS[then.pretrain.network].classes_core_s
+    core_s = _demo_core_s("evaluate") * share + labelled * more_s
+    if (known := BACKBONES.get(config.teacher.backbone)) is not None:
+        panoramas = render.test_rooms * render.panoramas_per_room * panorama_share(render)
+        core_s += panoramas * known.classes_core_s
+    elif config.teacher.backbone != then.teacher.backbone:
+        return Work(None, None, 1.0, f"not measured with the backbone {config.teacher.backbone}")
+    return Work(core_s, None, 1.0, f"the demo's x {share:.3g} by voxels of rooms, on the pod's cores alone")
+
+
+def demo_worked_out() -> dict[str, float]:
+    """Seconds: how good a guess the others are."""
+    then = demo()
+    works = {
+        "pretrain": pretrain_work(then.pretrain, then.render),
+        "distill": distill_work(then.distill, then.pretrain, then.render),
+    }
+    return {stage: work.core_s / CORES for stage, work in works.items() if work.core_s is not None}
+
+
+def _is_demo(stage: str, config: PipelineConfig) -> bool:
+    before = {
+        "render": ("render",),
+        "teacher": ("render", "teacher"),
+        "pretrain": ("render", "pretrain"),
+        "distill": ("render", "teacher", "pretrain", "distill"),
+        "evaluate": ("render", "teacher", "pretrain", "distill", "evaluate"),
+        "register": ("render", "pretrain", "register"),
+    }
+    then = demo()
+    return all(config.section(name) == then.section(name) for name in before[stage])
+
+
+def _trained(config: PipelineConfig) -> list[PretrainConfig]:
+    """Networks that are compared with the student, by the section that they are trained with."""
+    sections = comparisons(config).values()
+    return [each if isinstance(each, PretrainConfig) else config.pretrain for each in sections]
+
+
+def _block_gpu_s(network: str) -> float:
+    """Of a training step on 128^3 voxels."""
+    if network in FORWARD_TFLOP:
+        return 3 * FORWARD_TFLOP[network] / _vit_tflop_per_s("base")
+    assert network in get_args(StudentVariant)  # the paper has one figure for all four
+    then = paper()
+    return PAPER_PRETRAIN.value * 3600 / trained_blocks(then.pretrain, then.render)
+
+
+def _backbone_gpu_s(name: str, render: RenderConfig) -> float | None:
+    """Of a training step on one panorama."""
+    if name not in VIT_SIZES:
+        return None
+    width, blocks = VIT_SIZES[name]
+    tokens = 2 * (render.panorama_height // _PATCH) ** 2
+    return 3 * (blocks + _DECODER_BLOCKS) * _block_tflop(tokens, width) / _vit_tflop_per_s(name)
+
+
+def _vit_tflop_per_s(name: str) -> float:
+    """In the published training."""
+    width, blocks = VIT_SIZES[name]
+    return VIT_IMAGES_PER_S[name].value * 3 * blocks * _block_tflop((_VIT_SIDE // _PATCH) ** 2 + 1, width)
+
+
+def _block_tflop(tokens: int, width: int) -> float:
+    """Of a transformer block's forward pass: four projections and an MLP of four times the width, and attention."""
+    return (24 * tokens * width**2 + 4 * tokens**2 * width) / 1e12
+
+
+def _demo_core_s(stage: str) -> float:
+    return MEASURED[f"demo_{stage}"].value * CORES
