@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 from plain_student import plain_student
-from table import Row, print_table, write_json
+from table import Row, argument_parser, print_table, write_json
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -219,9 +219,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="T alone, eager, batch 1")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
+    parser = argument_parser(__doc__)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, help="voxels along a side; default: 128, on a CPU 64")
     parser.add_argument("--batch", type=int, default=8)

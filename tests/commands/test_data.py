@@ -126,7 +126,7 @@ def test_where_a_file_cannot_go_is_said_before_the_work(
     with pytest.raises(UserError) as error:  # the store, which is not there either, was not looked at
         run(*command, option, str(gone))
     assert str(error.value) == f"{option} {gone}: the folder {gone.parent} is not there; make it, or choose another"
-    with pytest.raises(UserError, match=f"^{option} {tmp_path} is not a file that can be written"):
+    with pytest.raises(UserError, match=f"^{option} {tmp_path} is a folder; name a file"):
         run(*command, option, str(tmp_path))
 
 

@@ -100,7 +100,9 @@ def test_the_demo_over_s3(s3_store: str, s3_server: str, tmp_path: Path, monkeyp
             f"{stage}: {asked} requests, planned {planned[0]}; {(now - stored) / 1e9:.4f} GB, planned {planned[1]:.4f}"
         )
         assert planned[0] == pytest.approx(asked, rel=0.2, abs=12)
-        assert planned[1] == pytest.approx((now - stored) / 1e9, rel=0.2, abs=0.0016)
+        assert planned[1] == pytest.approx(
+            (now - stored) / 1e9, rel=0.2, abs=0.002
+        )  # the last weights may be the best: one file
         stored = now
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from roomseg.commands.output_files import check_file
 from roomseg.config import NetworkName, RenderConfig, override
-from roomseg.errors import UsageError, UserError
+from roomseg.errors import UsageError
 from roomseg.figures import Row, rows_as_json
 from roomseg.profiles import profile as profile_of
 
@@ -63,7 +63,7 @@ def complexity(
     if quick and store:
         raise UsageError("--quick is for a small room that is generated: leave out --quick, or --store")
     if json_file:
-        _check_writable(json_file)  # now, not after all the work
+        check_file(json_file, "--json")
     if quick:
         rooms, settings = 1, [*QUICK, *(settings or [])]
     chosen = _of_store(store, split, rooms) if store else generated_rooms(rooms, settings or [])
@@ -122,18 +122,6 @@ def measure(name: NetworkName, rooms: Iterable[Room]) -> Cost:
     seconds = time.perf_counter() - started
     parameters = sum(p.numel() for p in model.parameters())
     return Cost(name, parameters, seconds, PAPER_S.get(name))
-
-
-def _check_writable(path: Path) -> None:
-    """Raises ``UserError``; leaves nothing behind."""
-    reason = "it is a folder" if path.is_dir() else None
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        reason = error.strerror
-    if reason:
-        raise UserError(f"--json {path}: cannot write there ({reason}); name a file in a folder that takes files")
 
 
 def _write(path: Path, text: str) -> None:

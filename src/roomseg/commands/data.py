@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from roomseg.errors import UserError
+from roomseg.commands.output_files import check_file
 from roomseg.labels import VOID, label_set
 from roomseg.splits import SPLITS
 
@@ -80,16 +79,6 @@ def show(
     with local_errors("write", path, "--out"):
         write_room_sheet(room, path)
     print(path)
-
-
-def check_file(path: Path, option: str) -> None:
-    """Raises ``UserError`` at once for a file that cannot be written: not after minutes of work."""
-    if not path.absolute().parent.is_dir():
-        raise UserError(
-            f"{option} {path}: the folder {path.absolute().parent} is not there; make it, or choose another"
-        )
-    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise UserError(f"{option} {path} is not a file that can be written; choose another")
 
 
 def _with_progress(rooms: StoreArtifactReader, damage: Any) -> list[str]:
