@@ -53,7 +53,7 @@ def test_what_changes_a_room_changes_its_cost_or_is_said(change: str, a_room: fl
 
 def test_the_demo_is_as_it_was_measured() -> None:
     found = costs(demo())
-    seconds = {"render": 67, "teacher": 134, "pretrain": 197, "distill": 103, "evaluate": 45, "register": 3}
+    seconds = {"render": 37, "teacher": 102, "pretrain": 152, "distill": 87, "evaluate": 33, "register": 3}
     assert {stage: cost.core_hours for stage, cost in found.items()} == pytest.approx(
         {stage: 2 * value / 3600 for stage, value in seconds.items()}
     )
@@ -117,7 +117,7 @@ def test_what_is_not_known_is_told() -> None:
 def test_an_evaluation_on_a_gpu_holds_it_while_the_cores_work() -> None:
     alone, beside = costs(paper())["evaluate"], costs(paper(), ClusterConfig())["evaluate"]
     rooms = 295 / 8 * VOXELS / (105 * 105 * 75)  # those of the demo are 3.8 m wide
-    assert alone.core_hours == pytest.approx((2 * 45 * rooms + 295 * 8.474) / 3600)
+    assert alone.core_hours == pytest.approx((2 * 33 * rooms + 295 * 8.474) / 3600)
     assert beside.hours == pytest.approx(alone.core_hours / 8)
     assert (alone.gpu_hours, beside.gpu_hours) == (0.0, beside.hours)
 
@@ -139,7 +139,7 @@ def test_all_of_it() -> None:
 
 def test_the_teacher_of_the_demo_scales_by_pixels() -> None:
     half = costs(override(demo(), ["teacher.epochs=12"]))["teacher"]
-    assert half.core_hours == pytest.approx(134 / 3600)
+    assert half.core_hours == pytest.approx(102 / 3600)
     assert half.extrapolated == 1
 
 

@@ -31,11 +31,11 @@ MEASURED = {
         ("finetune_step", 1.99, "core-seconds the same with cross entropy alone", "2026-11-24", _DISTILL),
         ("view_kb", 59, "kB a viewpoint of 256 x 512 in the cache of distill", "2026-11-28", _TRAFFIC),
         ("picture_mb", 0.89, "MB a pictured room of the demo's evaluation, all else included", "2026-11-28", _TRAFFIC),
-        ("demo_render", 67, "s on both cores: render of the demo", "2026-11-28", _DEMO),
-        ("demo_teacher", 134, "s on both cores: teacher of the demo", "2026-11-28", _DEMO),
-        ("demo_pretrain", 197, "s on both cores: pretrain of the demo", "2026-11-28", _DEMO),
-        ("demo_distill", 103, "s on both cores: distill of the demo", "2026-11-28", _DEMO),
-        ("demo_evaluate", 45, "s on both cores: evaluate of the demo", "2026-11-28", _DEMO),
+        ("demo_render", 37, "s on both cores: render of the demo", "2026-11-28", _DEMO),
+        ("demo_teacher", 102, "s on both cores: teacher of the demo", "2026-11-28", _DEMO),
+        ("demo_pretrain", 152, "s on both cores: pretrain of the demo", "2026-11-28", _DEMO),
+        ("demo_distill", 87, "s on both cores: distill of the demo", "2026-11-28", _DEMO),
+        ("demo_evaluate", 33, "s on both cores: evaluate of the demo", "2026-11-28", _DEMO),
         ("demo_register", 3, "s on both cores: register of the demo", "2026-11-28", _DEMO),
     )
 }
