@@ -10,6 +10,8 @@ from roomseg.errors import UserError, one_line, out_of_memory, told_when_memory_
         ("plain: as it is", "plain: as it is"),
         ("two\nlines\x1b[31m and colours", "two lines [31m and colours"),
         ("http://ann:hush@host/x and s3://a:b@c", "http://host/x and s3://c"),
+        ("postgresql+psycopg2://ann:hu/sh@1@db:5432/runs refuses", "postgresql+psycopg2://db:5432/runs refuses"),
+        ("http://host:5000/@x has a port", "http://host:5000/@x has a port"),
         ("mail ann@host stays, http://host/@x too", "mail ann@host stays, http://host/@x too"),
     ],
 )

@@ -7,13 +7,19 @@ from contextlib import contextmanager
 _START, _END = 1200, 400  # letters that are kept of a longer text: what it is about, and what to do
 _CPU_IS_FULL = ("DefaultCPUAllocator", "std::bad_alloc")
 _GPU_IS_FULL = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")  # of CUDA's libraries, beside torch's allocator
-_LOGIN = re.compile(r"(?<=://)[^/\s@]*@")  # user name and password in a URL
+# User name and password in a URL. Passwords of databases may have / and @; what only looks like one is a port.
+_LOGIN = re.compile(r"(?<=://)(?:[^/\s:]*:(?!\d+/)\S*|[^/\s]*)@")
 
 
 def one_line(text: str) -> str:
     """A text that may quote files and servers, as one line that a terminal only shows, without passwords of URLs."""
-    line = _LOGIN.sub("", "".join(letter if letter.isprintable() else " " for letter in text))
+    line = without_logins("".join(letter if letter.isprintable() else " " for letter in text))
     return line if len(line) <= _START + _END else f"{line[:_START]} ... {line[-_END:]}"
+
+
+def without_logins(text: str) -> str:
+    """Without the user names and passwords of URLs in it."""
+    return _LOGIN.sub("", text)
 
 
 def first_line(error: Exception) -> str:

@@ -35,13 +35,14 @@ def test_a_damaged_database_is_one_line(tmp_path):
     for damage in (b"no database" * 500, whole[: len(whole) // 2], whole[:4096] + b"\xff" * len(whole)):
         path = tmp_path / "mlflow.db"
         path.write_bytes(damage)
-        with pytest.raises(UserError, match=r"mlflow\.db has no database that can be read \(.*\): move it away"):
+        told = rf"MLflow at sqlite:///{path} has no database that can be read \(.*\): move it away"
+        with pytest.raises(UserError, match=told):
             experiment_id(connect(f"sqlite:///{path}"), f"sqlite:///{path}")
 
 
 def test_a_database_whose_driver_is_not_there_is_one_line():
     with pytest.raises(UserError, match=r"MLflow at mysql://localhost/runs needs a driver \(.*MySQLdb.*\): install it"):
-        connect("mysql://me:hidden@localhost/runs")
+        connect("mysql://me:hid/d@n@localhost/runs")
     with pytest.raises(UserError, match=r"MLflow at mssql.foo://localhost/runs has no database that can be read"):
         connect("mssql+foo://me:hidden@localhost/runs")
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
-from roomseg.errors import UsageError, UserError, first_line
+from roomseg.errors import UsageError, UserError, first_line, without_logins
 from roomseg.runtime.storage import DirectoryStore, open_store
 
 EXPERIMENT = "roomseg"
@@ -121,7 +120,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     """MLflow's failures, and those of the database below it, as ``UserError``."""
     from mlflow.exceptions import MlflowException
 
-    where = f"MLflow at {without_secrets(uri)}"
+    where = f"MLflow at {without_logins(uri)}"
     try:
         yield
     except MlflowException as error:
@@ -147,12 +146,6 @@ def sqlite_path(uri: str) -> Path:
     return Path(uri.removeprefix(_SQLITE)).absolute()
 
 
-def without_secrets(uri: str) -> str:
-    """The URI without user name and password."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def _silence() -> None:
     for name, value in {
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -171,7 +164,7 @@ def _check_answers(uri: str, attempts: int, pause_s: float = 2.0) -> None:
         if attempt:
             time.sleep(pause_s)
         try:
-            urllib.request.urlopen(without_secrets(uri).rstrip("/") + "/health", timeout=10).close()
+            urllib.request.urlopen(without_logins(uri).rstrip("/") + "/health", timeout=10).close()
             return
         except urllib.error.HTTPError as error:
             if error.code not in (502, 503, 504):
@@ -179,7 +172,7 @@ def _check_answers(uri: str, attempts: int, pause_s: float = 2.0) -> None:
             reason = f"{error.code} {error.reason}"
         except (OSError, ValueError) as error:
             reason = str(getattr(error, "reason", error))
-    raise Unreachable(f"MLflow at {without_secrets(uri)} does not answer ({reason}): {_REMEDY}")
+    raise Unreachable(f"MLflow at {without_logins(uri)} does not answer ({reason}): {_REMEDY}")
 
 
 def _check_writable(uri: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from roomseg.errors import UserError, first_line, one_line
+from roomseg.errors import UserError, first_line, one_line, without_logins
 from roomseg.runtime.tracking.client import (
     Unreachable,
     check_reachable,
@@ -24,7 +24,6 @@ from roomseg.runtime.tracking.client import (
     experiment_id,
     mlflow_errors,
     one_at_a_time,
-    without_secrets,
 )
 from roomseg.runtime.tracking.journal import Figure, Journal
 
@@ -221,7 +220,7 @@ class _Nobody:
 
     def __getattr__(self, name: str) -> Any:
         raise UserError(
-            f"MLflow at {without_secrets(self._uri)} did not answer: start it and run the same command again"
+            f"MLflow at {without_logins(self._uri)} did not answer: start it and run the same command again"
         )
 
 
