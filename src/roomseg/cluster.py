@@ -15,7 +15,7 @@ The values come from a TOML file, by default ``~/.config/roomseg.toml``; what it
     [pods.teacher]                  # one stage
     gpus = 4
 
-    [quota]                         # what the namespace may use at a time; only --plan looks at it
+    [quota]                         # what the namespace may use at a time; --plan and --submit warn of it
     gpus = 4
 
     [quota.pools.a100]              # and which nodes there are

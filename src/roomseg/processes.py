@@ -31,6 +31,11 @@ def share_cores(among: int = 1) -> None:
         os.environ.setdefault(name, value)
 
 
+def that_share(batches: int, there: int) -> int:
+    """How many of the processes that could take part in a training do: the most that share a step's batches evenly."""
+    return max(n for n in range(1, min(there, batches) + 1) if batches % n == 0)
+
+
 def given_cores(cgroup: Path = _CGROUP) -> int:
     """Cores that this process may keep busy: those that it may run on, and its container's limit of CPU time."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

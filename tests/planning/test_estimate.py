@@ -77,7 +77,7 @@ def test_paper_trainings_on_cpus_by_hand() -> None:
     wanted = {
         "teacher": teacher,
         "pretrain": BLOCKS * student.step_core_s + 100 * label_s,
-        "distill": 45_000 * step + 30 * label_s,
+        "distill": 45_000 * step + 30 * label_s + 5325 * 8.474,  # the teacher answers once a room
     }
     for stage, core_s in wanted.items():
         cost = found[stage]
@@ -85,23 +85,107 @@ def test_paper_trainings_on_cpus_by_hand() -> None:
         assert (cost.hours, cost.gpu_hours, cost.extrapolated) == (pytest.approx(core_s / 3600 / 2), 0.0, 1.0)
     large = costs(override(paper(), ["pretrain.network=L"]))
     assert large["pretrain"].core_hours == pytest.approx((BLOCKS * 7.402 + 100 * LABELLED * 1.931) / 3600)
-    assert large["distill"].core_hours == pytest.approx((45_000 * step * 7.402 / 1.117 + 30 * LABELLED * 1.931) / 3600)
+    assert large["distill"].core_hours == pytest.approx(
+        (45_000 * step * 7.402 / 1.117 + 30 * LABELLED * 1.931 + 5325 * 8.474) / 3600
+    )
 
 
 def test_paper_trainings_on_gpus_by_hand() -> None:
     found = costs(paper(), ClusterConfig())
     block_s = 48 * 3600 / BLOCKS  # the paper's A100
     pretrain = 48 * 3600 + 100 * LABELLED / 3 * block_s
-    distill = (45_000 * VOXELS / 128**3 + 30 * LABELLED / 3) * block_s
     vit = 12 * (24 * 577 * 768**2 + 4 * 577**2 * 768) * 96.96  # operations a second, of forward passes
     panorama = 14 * (24 * 2048 * 768**2 + 4 * 2048**2 * 768) / vit  # with two blocks of the decoder
     teacher = panorama * (5325 * 200 + 20 * 297 / 3)
+    distill = (45_000 * VOXELS / 128**3 + 30 * LABELLED / 3) * block_s + panorama * 5325 / 3
     for stage, gpu_s in {"teacher": teacher, "pretrain": pretrain, "distill": distill}.items():
         cost = found[stage]
         assert (cost.gpu_hours, cost.hours, cost.extrapolated) == (pytest.approx(gpu_s / 3600), cost.gpu_hours, 1.0)
-    two = costs(paper(), ClusterConfig.model_validate({"pods": {"teacher": {"gpus": 4, "nodes": 2}}}))["teacher"]
-    assert two.hours == pytest.approx(found["teacher"].gpu_hours / 8)
-    assert two.gpu_hours == pytest.approx(found["teacher"].gpu_hours)
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "gpus", "nodes", "busy"),
+    [(1, 4, 1, 1), (2, 4, 1, 2), (6, 4, 1, 3), (8, 4, 1, 4), (8, 4, 2, 8)],
+)
+def test_gpus_that_share_the_batches_of_a_step(accumulate: int, gpus: int, nodes: int, busy: int) -> None:
+    config = override(paper(), [f"teacher.accumulate={accumulate}"])
+    cluster = ClusterConfig.model_validate({"pods": {"teacher": {"gpus": gpus, "nodes": nodes}}})
+    alone, found = costs(paper(), ClusterConfig())["teacher"], costs(config, cluster)["teacher"]
+    assert found.hours == pytest.approx((alone.hours or 0) / busy)
+    assert found.gpu_hours == pytest.approx((found.hours or 0) * gpus * nodes)  # an idle one is held, too
+    idle = f"teacher asks for 4 GPUs and uses {busy}, for teacher.accumulate is {accumulate}: "
+    told = [f"{idle}--set teacher.accumulate=4 or a multiple of it"] if busy < gpus else []
+    assert warnings(config, cluster) == told
+
+
+def test_nodes_that_cannot_share_the_batches_are_told() -> None:
+    cluster = ClusterConfig.model_validate({"pods": {"pretrain": {"gpus": 2, "nodes": 3}}})
+    (text,) = warnings(override(paper(), ["pretrain.accumulate=4"]), cluster)
+    assert text.startswith("pretrain will fail: its 3 nodes have 6 processes, which cannot share evenly the 4 batches")
+
+
+def test_each_node_reads_the_rooms() -> None:
+    config = override(paper(), ["pretrain.accumulate=2"])
+    one = costs(config, ClusterConfig())["pretrain"]
+    two = costs(config, ClusterConfig.model_validate({"pods": {"pretrain": {"nodes": 2}}}))["pretrain"]
+    by_time = 24.12 * 3600 * (1 / 15 + 5 / 30)  # half of its 48.24 hours: renewals, and checkpoints
+    assert (two.requests or 0) - (one.requests or 0) == pytest.approx(2 + (666 + 38) * 3 - by_time, abs=60)
+
+
+def test_a_gpu_does_not_render() -> None:
+    with_gpus = ClusterConfig.model_validate({"pods": {"all": {"gpus": 1}}})
+    for task in ("render", "register"):
+        without, found = costs(paper(), ClusterConfig())[task], costs(paper(), with_gpus)[task]
+        assert (without.hours or 0) > 0
+        assert (found.hours, without.gpu_hours) == (without.hours, 0.0)
+    assert costs(paper(), with_gpus)["render"].gpu_hours == pytest.approx(8 * 5917 * 4.5 / 3600 / 64)
+
+
+@pytest.mark.parametrize(
+    ("fan_out", "cores"),
+    [
+        ({"shards": 8, "parallelism": 8}, 64),
+        ({"shards": 9, "parallelism": 8}, 36),  # the ninth pod works alone
+        ({"shards": 4, "parallelism": 8}, 32),
+    ],
+)
+def test_pods_that_render_in_waves(fan_out: dict[str, int], cores: int) -> None:
+    render = costs(paper(), ClusterConfig.model_validate({"render": fan_out}))["render"]
+    assert render.hours == pytest.approx(5917 * 4.5 / 3600 / cores)
+
+
+def test_pods_have_no_more_to_do_than_there_are_rooms() -> None:
+    render = costs(demo(), ClusterConfig())["render"]  # 10 shards of 4 rooms: 8 pods, then 2, each with 4 rooms
+    assert render.hours == pytest.approx(2 * 37 / 3600 / (4 * 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "times"),
+    [
+        ("render.panoramas_per_room=4", (1, 4)),  # an epoch has one panorama of each room; all are validated
+        ("teacher.patch=8", (4, 4)),
+        ("teacher.crop=[256,256]", (1 / 8, 1)),
+        ("render.panorama_height=1024", (4, 4)),
+    ],
+)
+def test_what_the_teacher_looks_at(change: str, times: tuple[float, float]) -> None:
+    teacher = costs(override(paper(), [change]))["teacher"]
+    wanted = times[0] * 5325 * 200 * 29.65 + times[1] * 20 * 297 * 8.474
+    assert teacher.core_hours == pytest.approx(wanted / 3600)
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "other"),
+    [
+        ("teacher", ["teacher.decoder=linear"], "decoder"),
+        ("pretrain", ["pretrain.compile=true"], "compile"),
+        ("distill", ["distill.views=2", "distill.views_per_step=2"], "views_per_step"),
+        ("distill", ["distill.hits=cube"], "hits"),
+    ],
+)
+def test_what_is_not_reckoned_with_is_said(stage: str, settings: list[str], other: str) -> None:
+    assert "reckon" not in costs(paper())[stage].basis
+    assert costs(override(paper(), settings))[stage].basis.endswith(f", which does not reckon with other {other}")
 
 
 def test_what_is_not_known_is_told() -> None:

@@ -5,13 +5,14 @@ What rests on nothing that was measured or published is said to be so, and not g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from roomseg.cluster import ClusterConfig, quantity
+from roomseg.cluster import ClusterConfig, FanOut, quantity
 from roomseg.comparisons import comparisons
-from roomseg.config import PipelineConfig, PretrainConfig
+from roomseg.config import PipelineConfig, PretrainConfig, RenderConfig
 from roomseg.planning.capacity import shortages
 from roomseg.planning.measured import (
     BACKBONES,
@@ -25,6 +26,7 @@ from roomseg.planning.measured import (
     VIT_IMAGES_PER_S,
 )
 from roomseg.planning.sizes import rooms_gigabytes, shards
+from roomseg.planning.teams import busy, unshared
 from roomseg.planning.traffic import checkpoint_gigabytes, requests, stored_gigabytes
 from roomseg.planning.work import Work, compared_work, demo_worked_out, stage_work
 
@@ -103,7 +105,7 @@ def warnings(config: PipelineConfig, cluster: ClusterConfig) -> list[str]:
         found.append(f"render.shards is {fan_out.shards}, but there are {there} shards of rooms: some pods are idle")
     if fan_out.parallelism > fan_out.shards:
         found.append(f"render.parallelism is {fan_out.parallelism}, above render.shards {fan_out.shards}: lower it")
-    return found + shortages(config, cluster)
+    return [*found, *unshared(config, cluster), *shortages(config, cluster)]
 
 
 def describe(config: PipelineConfig, cluster: ClusterConfig) -> str:
@@ -120,29 +122,34 @@ def describe(config: PipelineConfig, cluster: ClusterConfig) -> str:
 
 def _cost(task: str, stage: str, work: Work, config: PipelineConfig, cluster: ClusterConfig, network: str) -> Cost:
     """Pods with GPUs use them as well as the published figures say, or where there are none not at all."""
-    fan_out = cluster.render
-    parts = fan_out.shards if stage == "render" else 1
+    parts = cluster.render.shards if stage == "render" else 1
     pod = cluster.pod("render_part" if parts > 1 else stage)
-    cores = quantity(pod.cpu) * (min(parts, fan_out.parallelism) if stage == "render" else pod.nodes)
+    cores, at_once = quantity(pod.cpu) * pod.nodes, float(pod.nodes)
+    if stage == "render":
+        cores, at_once = _rendering(config.render, cluster.render, quantity(pod.cpu))
     core_hours = None if work.core_s is None else work.core_s / 3600
-    hours, gpu_hours = (None if core_hours is None else core_hours / cores), 0.0 if not pod.gpus else None
+    hours = None if core_hours is None else core_hours / cores
     extrapolated = work.extrapolated if cores == CORES or (stage == "render" and cores < CORES) else 1.0
     if pod.gpus and work.gpu_s is not None:
-        gpu_hours, extrapolated = work.gpu_s / 3600, 1.0
-        hours = gpu_hours / pod.gpus / pod.nodes
-    elif pod.gpus and hours is not None:
-        gpu_hours = hours * pod.gpus * pod.nodes
+        hours, extrapolated = work.gpu_s / 3600 / busy(stage, config, pod), 1.0
     return Cost(
         task,
         stage,
         hours,
-        gpu_hours,
+        hours * pod.gpus * at_once if pod.gpus and hours is not None else (None if pod.gpus else 0.0),
         core_hours,
         stored_gigabytes(stage, config, network),
-        requests(stage, config, network, hours, parts),
+        requests(stage, config, network, hours, parts * pod.nodes),
         None if hours is None else extrapolated,
         work.basis,
     )
+
+
+def _rendering(render: RenderConfig, fan_out: FanOut, cpus: float) -> tuple[float, float]:
+    """Cores that render, and pods at a time, as means over all the time: the last pods may leave places empty."""
+    parts = min(fan_out.shards, shards(render))
+    at_once = parts / math.ceil(parts / fan_out.parallelism)
+    return min(cpus, sum(render.rooms.values()) / parts) * at_once, at_once
 
 
 def _row(cost: Cost) -> tuple[str, ...]:
@@ -163,9 +170,9 @@ def _notes(config: PipelineConfig, costs: Sequence[Cost]) -> list[str]:
     sizes = {cost.task: checkpoint_gigabytes(cost.stage, config, _network(cost, config)) for cost in trained}
     told = ", ".join(f"{task} {_figure(size)} GB" for task, size in sizes.items())
     return [
-        "?: not known. Nothing has run on a GPU: GPU-hours are worked out from the published figures below, those of",
-        "evaluate are the hours that it holds one. core-hours: on CPUs alone. Storage: what stays, rooms with one",
-        "panorama each, without MLflow's own. While they train, checkpoints take more:",
+        "?: not known. Nothing has run on a GPU: hours on GPUs are worked out from the published figures below, and",
+        "GPU-hours are those that pods hold GPUs, busy or not. core-hours: on CPUs alone. Storage: what stays, rooms",
+        "with one panorama each, without MLflow's own. While they train, checkpoints take more:",
         f"{told}. Requests of trainings: at most.",
     ]
 

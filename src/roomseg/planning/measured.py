@@ -42,6 +42,8 @@ MEASURED = {
 FRAMES, PIXELS, PANORAMA_HEIGHT = 424, 640 * 480, 512  # of "room", and of the steps of backbones
 DISTILL_ROOM_M = (6.0, 5.0, 3.0)
 BLOCK_VOXELS = 128**3  # of the steps of networks
+PATCH = 16  # pixels, of backbones
+PANORAMA_PATCHES = 2 * (PANORAMA_HEIGHT // PATCH) ** 2
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from roomseg.config import PretrainConfig, RenderConfig, TeacherConfig
-from roomseg.planning.measured import MEASURED, PANORAMA_HEIGHT
+from roomseg.config import DistillConfig, PretrainConfig, RenderConfig, TeacherConfig
+from roomseg.planning.measured import MEASURED, PANORAMA_HEIGHT, PATCH
 from roomseg.profiles import paper
 
 _ROOM_HEIGHT_M = 2.6
@@ -26,8 +26,24 @@ def trained_blocks(pretrain: PretrainConfig, render: RenderConfig) -> float:
 
 
 def trained_panoramas(teacher: TeacherConfig, render: RenderConfig) -> int:
-    """In all epochs."""
-    return render.train_rooms * render.panoramas_per_room * teacher.epochs
+    """In all epochs, each of one panorama a room."""
+    return render.train_rooms * teacher.epochs
+
+
+def viewpoints(distill: DistillConfig, render: RenderConfig) -> int:
+    """Of all rooms, that take part in the distillation."""
+    return render.train_rooms * min(distill.views, render.panoramas_per_room)
+
+
+def panorama_patches(teacher: TeacherConfig, render: RenderConfig) -> float:
+    """That the teacher sees of a panorama."""
+    return 2 * render.panorama_height**2 / (teacher.patch or PATCH) ** 2
+
+
+def window_patches(teacher: TeacherConfig, render: RenderConfig) -> float:
+    """Of what it is trained on."""
+    whole = panorama_patches(teacher, render)
+    return whole if teacher.crop is None else whole * math.prod(teacher.crop) / (2 * render.panorama_height**2)
 
 
 def panorama_share(render: RenderConfig) -> float:

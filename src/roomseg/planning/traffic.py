@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from roomseg.cluster import TRAINING
 from roomseg.comparisons import comparisons
 from roomseg.config import PipelineConfig, PretrainConfig
 from roomseg.planning.measured import (
@@ -22,7 +23,7 @@ from roomseg.planning.measured import (
     REQUESTS_A_STAGE,
     SAVE_S,
 )
-from roomseg.planning.sizes import panorama_share, room_voxels, rooms_gigabytes, shards
+from roomseg.planning.sizes import panorama_share, room_voxels, rooms_gigabytes, shards, viewpoints
 from roomseg.profiles import demo
 
 _BYTES = 4  # of a weight, and of each of the optimizer's figures for it
@@ -45,7 +46,7 @@ def stored_gigabytes(stage: str, config: PipelineConfig, network: str) -> float 
         case "register":
             return 0.0
         case "distill" if weights is not None:
-            return (2 * weights + _views(config) * _view_mb(config)) / 1000  # best and last
+            return (2 * weights + viewpoints(config.distill, config.render) * _view_mb(config)) / 1000  # best and last
         case _:
             return None if weights is None else weights / 1000
 
@@ -56,20 +57,21 @@ def checkpoint_gigabytes(stage: str, config: PipelineConfig, network: str) -> fl
     return None if weights is None else _KEPT * _checkpoint_mb(weights, _moments(stage, config)) / 1000
 
 
-def requests(stage: str, config: PipelineConfig, network: str, hours: float | None, parts: int) -> int | None:
-    """To S3. ``hours``: how long it takes; None leaves out what goes by time. ``parts``: pods that share render."""
+def requests(stage: str, config: PipelineConfig, network: str, hours: float | None, pods: int) -> int | None:
+    """To S3. ``hours``: how long it takes; None leaves out what goes by time. ``pods``: that share render, or nodes."""
     seconds = 0.0 if hours is None else hours * 3600
     files, reads = _files(stage, config), _reads(stage, config, network)
     total = REQUESTS_A_STAGE + files * REQUESTS_A_FILE + reads + seconds / RENEWAL_S
-    if stage == "render" and parts > 1:
-        total += parts * REQUESTS_A_STAGE
-    if stage in ("teacher", "pretrain", "distill"):
+    if stage == "render" and pods > 1:
+        total += pods * REQUESTS_A_STAGE
+    if stage in TRAINING:
+        total += (pods - 1) * reads  # each node has a cache of its own
         weights = _weights_mb(stage, config, network)
         if weights is None:
             return None
         total += _saves(stage, config, seconds) * _requests_a_save(_checkpoint_mb(weights, _moments(stage, config)))
     if stage == "distill":
-        total += _views(config) * _kinds(config) * 2  # asked for, and put
+        total += viewpoints(config.distill, config.render) * _kinds(config) * 2  # asked for, and put
     return round(total)
 
 
@@ -146,10 +148,6 @@ def _checkpoint_mb(weights_mb: float, moments: int) -> float:
 
 def _moments(stage: str, config: PipelineConfig) -> int:
     return _MOMENTS[config.teacher.optimizer if stage == "teacher" else "adam"]
-
-
-def _views(config: PipelineConfig) -> int:
-    return config.render.train_rooms * min(config.distill.views, config.render.panoramas_per_room)
 
 
 def _kinds(config: PipelineConfig) -> int:

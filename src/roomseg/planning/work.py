@@ -6,6 +6,7 @@ the rest by its arithmetic, at the rate at which an RTX 3090 trains a ViT.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 from roomseg.comparisons import comparisons
@@ -28,17 +29,28 @@ from roomseg.planning.measured import (
     MEASURED,
     NETWORKS,
     PANORAMA_HEIGHT,
+    PANORAMA_PATCHES,
     PAPER_PRETRAIN,
+    PATCH,
     PIXELS,
     VIT_IMAGES_PER_S,
     VIT_SIZES,
 )
-from roomseg.planning.sizes import panorama_share, room_voxels, trained_blocks, trained_panoramas, voxels
+from roomseg.planning.sizes import (
+    panorama_patches,
+    panorama_share,
+    room_voxels,
+    trained_blocks,
+    trained_panoramas,
+    viewpoints,
+    voxels,
+    window_patches,
+)
 from roomseg.profiles import demo, paper
 
 _FORWARD = 1 / 3  # of the arithmetic of a training step
 _DECODER_BLOCKS = 2  # of the mask transformer, as wide as the encoder's
-_PATCH, _VIT_SIDE = 16, 384
+_VIT_SIDE = 384
 _SCALED = ("train_rooms", "val_rooms", "test_rooms", "rooms_per_shard", "furniture_dir", "workers",
            "max_quarantined_share", "frames_per_room", "frame_width", "frame_height", "depth_noise",
            "panoramas_per_room", "panorama_height")  # fmt: skip
@@ -46,11 +58,16 @@ _SCALED = ("train_rooms", "val_rooms", "test_rooms", "rooms_per_shard", "furnitu
 figures of ``MEASURED`` are of other rooms."""
 
 
+_STEP_SIZES = ("hits", "views_per_step", "augment", "band_weight", "lovasz_weight", "feature_weight", "ema_decay",
+               "max_voxels", "compile")  # fmt: skip
+"""Of distill: what makes a step longer or shorter than the measured one."""
+
+
 class Work(NamedTuple):
     """None: nothing is known that it could be worked out from."""
 
     core_s: float | None  # on CPUs alone
-    gpu_s: float | None
+    gpu_s: float | None  # also None where a GPU does not help
     extrapolated: float  # share of core_s; 0: at the settings of the measurement
     basis: str
 
@@ -61,9 +78,9 @@ def stage_work(stage: str, config: PipelineConfig) -> Work:
         "render": lambda: render_work(config.render),
         "teacher": lambda: teacher_work(config.teacher, config.render),
         "pretrain": lambda: pretrain_work(config.pretrain, config.render),
-        "distill": lambda: distill_work(config.distill, config.pretrain, config.render),
+        "distill": lambda: distill_work(config.distill, config.pretrain, config.teacher, config.render),
         "evaluate": lambda: evaluate_work(config),
-        "register": lambda: Work(_demo_core_s("register"), 0.0, 1.0, "as the demo's"),
+        "register": lambda: Work(_demo_core_s("register"), None, 1.0, "as the demo's"),
     }[stage]()
     if not _is_demo(stage, config):
         return worked_out
@@ -78,7 +95,7 @@ def compared_work(section: Section, config: PipelineConfig) -> Work:
     if isinstance(section, PretrainConfig):
         return pretrain_work(section, config.render)
     assert isinstance(section, DistillConfig)
-    return distill_work(section, config.pretrain, config.render)
+    return distill_work(section, config.pretrain, config.teacher, config.render)
 
 
 def render_work(render: RenderConfig) -> Work:
@@ -97,24 +114,27 @@ def render_work(render: RenderConfig) -> Work:
     other = [name for name in other if name not in _SCALED]
     extrapolated = 1.0 if other else sum(core_s for core_s, guess in parts if guess) / a_room
     basis = f"{a_room:.3g} core-seconds a room" + (f", which does not reckon with other {other[0]}" if other else "")
-    return Work(sum(render.rooms.values()) * a_room, 0.0, extrapolated, basis)
+    return Work(sum(render.rooms.values()) * a_room, None, extrapolated, basis)
 
 
 def teacher_work(teacher: TeacherConfig, render: RenderConfig) -> Work:
-    """Steps and validations by their panoramas' pixels."""
-    steps, share = trained_panoramas(teacher, render), panorama_share(render)
+    """Steps and validations by the patches that they see."""
+    steps = trained_panoramas(teacher, render)
+    window, whole = window_patches(teacher, render), panorama_patches(teacher, render)
     validations = teacher.epochs // teacher.validate_every_epochs * render.val_rooms * render.panoramas_per_room
-    basis = f"{steps:,} panoramas by pixels, {validations:,} more to validate"
-    gpu_s = _backbone_gpu_s(teacher.backbone, render)
-    if gpu_s is not None:
-        gpu_s *= steps + validations * _FORWARD
+    gpu_s = None
+    if teacher.backbone in VIT_SIZES:
+        gpu_s = steps * _backbone_gpu_s(teacher.backbone, window)
+        gpu_s += validations * _backbone_gpu_s(teacher.backbone, whole) * _FORWARD
     if (known := BACKBONES.get(teacher.backbone)) is not None:
-        return Work((steps * known.step_core_s + validations * known.classes_core_s) * share, gpu_s, 1.0, basis)
+        core_s = (steps * known.step_core_s * window + validations * known.classes_core_s * whole) / PANORAMA_PATCHES
+        basis = f"{steps:,} panoramas by patches, {validations:,} more to validate"
+        return Work(core_s, gpu_s, 1.0, basis + _not_reckoned(teacher, ("decoder",)))
     then = demo()
     if teacher.backbone != then.teacher.backbone:
         return Work(None, None, 1.0, f"not measured with the backbone {teacher.backbone}")
-    share *= steps / trained_panoramas(then.teacher, then.render) / panorama_share(then.render)
-    return Work(_demo_core_s("teacher") * share, gpu_s, 1.0, f"the demo's x {share:.3g} by pixels of panoramas")
+    share = steps * window / trained_panoramas(then.teacher, then.render) / window_patches(then.teacher, then.render)
+    return Work(_demo_core_s("teacher") * share, gpu_s, 1.0, f"the demo's x {share:.3g} by patches of panoramas")
 
 
 def pretrain_work(pretrain: PretrainConfig, render: RenderConfig) -> Work:
@@ -126,11 +146,13 @@ def pretrain_work(pretrain: PretrainConfig, render: RenderConfig) -> Work:
     core_s = steps * network.step_core_s + labelled * network.classes_core_s
     gpu_s = (steps + labelled * _FORWARD) * _block_gpu_s(pretrain.network)
     basis = f"{blocks:,.0f} blocks of {pretrain.block_voxels}^3 by voxels, {validations} validations"
-    return Work(core_s, gpu_s, 1.0, basis)
+    return Work(core_s, gpu_s, 1.0, basis + _not_reckoned(pretrain, ("compile",)))
 
 
-def distill_work(distill: DistillConfig, pretrain: PretrainConfig, render: RenderConfig) -> Work:
-    """Iterations and validations by their rooms' voxels; the teacher's own answers, once a room, are left out."""
+def distill_work(
+    distill: DistillConfig, pretrain: PretrainConfig, teacher: TeacherConfig, render: RenderConfig
+) -> Work:
+    """Iterations and validations by their rooms' voxels, and the teacher's answers, one a viewpoint."""
     alone = not distill.weight and not distill.feature_weight
     network, small = NETWORKS[pretrain.network], NETWORKS["T"]
     step = MEASURED["finetune_step" if alone else "distill_step"].value * network.step_core_s / small.step_core_s
@@ -139,7 +161,15 @@ def distill_work(distill: DistillConfig, pretrain: PretrainConfig, render: Rende
     core_s = rooms * step * room_voxels(render) / voxels(DISTILL_ROOM_M, 0.04, 5) + labelled * network.classes_core_s
     steps = rooms * room_voxels(render) / BLOCK_VOXELS
     gpu_s = (steps + labelled * _FORWARD) * _block_gpu_s(pretrain.network)
-    return Work(core_s, gpu_s, 1.0, f"{rooms:,} rooms by voxels, {validations} validations")
+    basis = f"{rooms:,} rooms by voxels, {validations} validations"
+    if (known := BACKBONES.get(teacher.backbone)) is not None and not alone:
+        answers, patches = viewpoints(distill, render), panorama_patches(teacher, render)
+        core_s += answers * known.classes_core_s * patches / PANORAMA_PATCHES
+        gpu_s += answers * _backbone_gpu_s(teacher.backbone, patches) * _FORWARD
+        basis += f", {answers:,} answers of the teacher"
+    elif not alone and teacher.backbone != demo().teacher.backbone:
+        basis += ", without the teacher's answers"
+    return Work(core_s, gpu_s, 1.0, basis + _not_reckoned(distill, _STEP_SIZES))
 
 
 def evaluate_work(config: PipelineConfig) -> Work:
@@ -155,8 +185,8 @@ def evaluate_work(config: PipelineConfig) -> Work:
     more_s = sum(NETWORKS[name].classes_core_s for name in names) - 3 * NETWORKS[then.pretrain.network].classes_core_s
     core_s = _demo_core_s("evaluate") * share + labelled * more_s
     if (known := BACKBONES.get(config.teacher.backbone)) is not None:
-        panoramas = render.test_rooms * render.panoramas_per_room * panorama_share(render)
-        core_s += panoramas * known.classes_core_s
+        patches = render.test_rooms * render.panoramas_per_room * panorama_patches(config.teacher, render)
+        core_s += patches / PANORAMA_PATCHES * known.classes_core_s
     elif config.teacher.backbone != then.teacher.backbone:
         return Work(None, None, 1.0, f"not measured with the backbone {config.teacher.backbone}")
     return Work(core_s, None, 1.0, f"the demo's x {share:.3g} by voxels of rooms, on the pod's cores alone")
@@ -167,9 +197,16 @@ def demo_worked_out() -> dict[str, float]:
     then = demo()
     works = {
         "pretrain": pretrain_work(then.pretrain, then.render),
-        "distill": distill_work(then.distill, then.pretrain, then.render),
+        "distill": distill_work(then.distill, then.pretrain, then.teacher, then.render),
     }
     return {stage: work.core_s / CORES for stage, work in works.items() if work.core_s is not None}
+
+
+def _not_reckoned(section: Section, names: Sequence[str]) -> str:
+    """The first of them that is not as it was measured."""
+    fields = type(section).model_fields
+    other = next((name for name in names if getattr(section, name) != fields[name].default), None)
+    return f", which does not reckon with other {other}" if other else ""
 
 
 def _is_demo(stage: str, config: PipelineConfig) -> bool:
@@ -200,22 +237,19 @@ def _block_gpu_s(network: str) -> float:
     return PAPER_PRETRAIN.value * 3600 / trained_blocks(then.pretrain, then.render)
 
 
-def _backbone_gpu_s(name: str, render: RenderConfig) -> float | None:
-    """Of a training step on one panorama."""
-    if name not in VIT_SIZES:
-        return None
+def _backbone_gpu_s(name: str, patches: float) -> float:
+    """Of a training step on so many of one picture."""
     width, blocks = VIT_SIZES[name]
-    tokens = 2 * (render.panorama_height // _PATCH) ** 2
-    return 3 * (blocks + _DECODER_BLOCKS) * _block_tflop(tokens, width) / _vit_tflop_per_s(name)
+    return 3 * (blocks + _DECODER_BLOCKS) * _block_tflop(patches, width) / _vit_tflop_per_s(name)
 
 
 def _vit_tflop_per_s(name: str) -> float:
     """In the published training."""
     width, blocks = VIT_SIZES[name]
-    return VIT_IMAGES_PER_S[name].value * 3 * blocks * _block_tflop((_VIT_SIDE // _PATCH) ** 2 + 1, width)
+    return VIT_IMAGES_PER_S[name].value * 3 * blocks * _block_tflop((_VIT_SIDE // PATCH) ** 2 + 1, width)
 
 
-def _block_tflop(tokens: int, width: int) -> float:
+def _block_tflop(tokens: float, width: int) -> float:
     """Of a transformer block's forward pass: four projections and an MLP of four times the width, and attention."""
     return (24 * tokens * width**2 + 4 * tokens**2 * width) / 1e12
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from roomseg.config import Section
 from roomseg.errors import UsageError, UserError
 from roomseg.ports import Evidence
+from roomseg.processes import that_share
 
 PROCESSES = "ROOMSEG_PROCESSES"  # in the environment: how many, instead of one a GPU
 _NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # of torchrun, for the members: they have one of their own
@@ -40,7 +41,7 @@ def team_size(section: Section, say: Callable[[str], None]) -> int:
     if batches is None or "TORCHELASTIC_RUN_ID" in os.environ:  # not a training stage, or in a team already
         return 1
     there = _devices()
-    size = max(n for n in range(1, min(there, batches) + 1) if batches % n == 0)
+    size = that_share(batches, there)
     if size < there:
         say(f"{size} of {there} GPUs take part: accumulate is {batches}, a multiple of {there} would use them all")
     return size
