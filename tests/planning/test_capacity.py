@@ -69,3 +69,10 @@ def test_pools() -> None:
     (text,) = found({"pools": {"cpus": cpus, "gpus": gpus}}, selected)
     assert text.endswith("no node of cpus, gpus with its node_selector has so much, it can never start")
     assert found({"pools": {"cpus": cpus, "gpus": gpus}}, {"evaluate": {"node_selector": {"card": "l4"}}}) == []
+
+
+def test_every_task_is_looked_at() -> None:
+    pools = {"big": {"nodes": 99, "cpu": "16", "memory": "64Gi", "gpus": 1}}
+    for task in ("render", "render_part", "evaluate", "gate", "register", "finish"):
+        (text,) = found({"pools": pools}, {task: {"memory": "65Gi"}})
+        assert text.startswith(f"a pod of {task} asks for ")

@@ -26,17 +26,22 @@ def at_a_time(config: PipelineConfig, cluster: ClusterConfig) -> list[list[Ask]]
     """What may run side by side, by the pipeline's arrows."""
     compared = [(each.task, each.stage) for each in comparisons(config)]
     parts = cluster.render
-    rooms = [Ask("render", cluster.pod("render"), 1, False)]
+
+    def alone(task: str) -> list[Ask]:
+        return [Ask(task, cluster.pod(task), 1, False)]
+
+    rooms = [alone("render")]
     if parts.shards > 1:
-        rooms = [Ask("render_part", cluster.pod("render_part"), min(parts.shards, parts.parallelism), False)]
+        at_once = min(parts.shards, parts.parallelism)
+        rooms = [[Ask("render_part", cluster.pod("render_part"), at_once, False)], *rooms]  # then they are collected
     pretrained = [(task, stage) for task, stage in compared if stage == "pretrain"]
     distilled = [(task, stage) for task, stage in compared if stage == "distill"]
     first = [("teacher", "teacher"), ("pretrain", "pretrain"), *pretrained]
     then = [("distill", "distill"), *distilled, *pretrained]  # which need the rooms alone, and may be at it still
     return [
-        rooms,
+        *rooms,
         *([_training(task, cluster.pod(stage)) for task, stage in tasks] for tasks in (first, then)),
-        [Ask("evaluate", cluster.pod("evaluate"), 1, False)],
+        *(alone(task) for task in ("evaluate", "gate", "register", "finish")),
     ]
 
 
