@@ -4,6 +4,7 @@ import json
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,22 @@ def test_points_without_a_number_are_kept_and_their_faces_dropped(tmp_path: Path
     np.testing.assert_array_equal(surface.faces, FACES[:1])
 
 
+@pytest.mark.parametrize("suffix", [".ply", ".obj"])
+def test_coordinates_that_are_no_place_are_as_those_that_are_no_number(suffix: str, tmp_path: Path) -> None:
+    points = SQUARE.astype(float)
+    points[3] = 1e30
+    trimesh.Trimesh(points, FACES, vertex_colors=RGB, process=False).export(tmp_path / f"scan{suffix}")
+    surface = read_user_scan(tmp_path / f"scan{suffix}").surface
+    np.testing.assert_array_equal(np.isnan(surface.points).all(axis=1), [False, False, False, True])
+    np.testing.assert_array_equal(surface.faces, FACES[:1])
+
+
+def glb(described: dict[str, Any]) -> bytes:
+    text = json.dumps({"asset": {"version": "2.0"}, **described}).encode()
+    text += b" " * (-len(text) % 4)
+    return struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text
+
+
 EMPTY_PLY = (
     b"ply\nformat ascii 1.0\nelement vertex 0\n"
     + b"".join(b"property float %c\n" % a for a in b"xyz")
@@ -107,6 +124,11 @@ NO_COLOUR = (
         ("scan.glb", b"glTF\x02\0\0\0\x99", "cannot be read as GLB ("),
         ("scan.glb", b"", "has no points; expected a mesh or a point cloud: export it as"),
         ("scan.ply", EMPTY_PLY, "has no points; expected a mesh or a point cloud: export it as"),
+        (
+            "scan.glb",
+            glb({"extensionsRequired": ["KHR_draco_mesh_compression"]}),
+            "cannot be read as GLB (it is compressed by KHR_draco_mesh_compression: save it without compression)",
+        ),
         ("scan.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", NO_COLOUR),
     ],
 )  # fmt: skip
@@ -122,11 +144,8 @@ def test_a_bad_file_is_one_line_that_helps(name: str, content: bytes | None, say
 def test_values_that_no_file_holds_take_no_memory(tmp_path: Path) -> None:
     accessor = {"componentType": 5126, "type": "VEC3", "count": 10**10, "min": [0, 0, 0], "max": [1, 1, 1]}
     mesh = {"primitives": [{"attributes": {"POSITION": 0}, "mode": 4}]}
-    scene = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}]}
-    text = json.dumps({**scene, "meshes": [mesh], "accessors": [accessor]}).encode()
-    text += b" " * (-len(text) % 4)
-    header = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON")
-    (tmp_path / "scan.glb").write_bytes(header + text)
+    scene = {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}]}
+    (tmp_path / "scan.glb").write_bytes(glb({**scene, "meshes": [mesh], "accessors": [accessor]}))
     with pytest.raises(UserError, match=r"cannot be read as GLB \(10000000000 values in no buffer"):
         read_user_scan(tmp_path / "scan.glb")
 

@@ -27,6 +27,8 @@ SUFFIXES = (".ply", ".obj", ".glb", ".gltf")
 EXPORT_HINT = "export it as PLY, OBJ or GLB with colours"
 GREY = (160, 160, 160)  # of a part without a colour, where others have one
 LONGEST_TEXTURE_PX = 4096
+FARTHEST = 1e12  # units; a coordinate beyond is damage, and sums of its squares overflow
+NOT_READ = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu")  # extensions of glTF
 MAX_GB = 4.0  # of a file: it is read whole, and what it holds takes several times as much memory
 
 
@@ -80,7 +82,7 @@ def _geometries(path: Path) -> list[Any]:
         if not content:
             return []
         if suffix in (".glb", ".gltf"):
-            _check_counts(content, suffix)
+            _check_gltf(content, suffix)
         # A file's points must stay as they are: none merged, none dropped, none sorted.
         # From memory: a length in a damaged file cannot make the reader ask for more than the file has.
         options: dict[str, Any] = {"process": False, "maintain_order": True, "resolver": FilePathResolver(str(path))}
@@ -90,17 +92,23 @@ def _geometries(path: Path) -> list[Any]:
         raise UserError(f"{path} cannot be read as {suffix[1:].upper()} ({reason}): {EXPORT_HINT}") from None
 
 
-def _check_counts(content: bytes, suffix: str) -> None:
-    """Raises ``ValueError`` for values that no file holds: a reader makes zeros of those that have no buffer."""
+def _check_gltf(content: bytes, suffix: str) -> None:
+    """Raises ``ValueError`` for what the reader cannot decode, and for values that no file holds.
+
+    It makes zeros of those that have no buffer.
+    """
     size = int.from_bytes(content[12:16], "little")
     described = json.loads(content[20 : 20 + size] if suffix == ".glb" else content)
+    needed = sorted(set(described.get("extensionsRequired", ())).intersection(NOT_READ))
+    if needed:
+        raise ValueError(f"it is compressed by {needed[0]}: save it without compression")
     for accessor in described.get("accessors", ()):
         if "bufferView" not in accessor and accessor["count"] > len(content):
             raise ValueError(f"{accessor['count']} values in no buffer, in a file of {len(content)} bytes")
 
 
 def _part(geometry: Any) -> _Part:
-    points = np.asarray(getattr(geometry, "vertices", np.zeros((0, 3))), np.float64).reshape(-1, 3)
+    points = _places(np.asarray(getattr(geometry, "vertices", np.zeros((0, 3))), np.float64).reshape(-1, 3))
     faces = np.asarray(getattr(geometry, "faces", ()), np.int64).reshape(-1, 3)
     visual: Any = getattr(geometry, "visual", None)
     if visual is None or visual.kind is None:
@@ -109,6 +117,10 @@ def _part(geometry: Any) -> _Part:
         color = np.asarray(visual.vertex_colors, np.uint8)
         return _Part(points, faces, color[:, :3].copy() if color.shape == (len(points), 4) else None)
     return _textured(points, faces, visual)
+
+
+def _places(points: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(points) < FARTHEST, points, np.nan)
 
 
 def _textured(points: np.ndarray, faces: np.ndarray, visual: Any) -> _Part:
@@ -169,12 +181,12 @@ def _triangles(part: _Part, middle: np.ndarray) -> TriangleMesh:
 def _obj_vertices(path: Path) -> np.ndarray:  # (N, 3) float64
     with path.open("rb") as file:
         lines = [line[2:] for line in file if line[:2] in (b"v ", b"v\t")]
-    return np.loadtxt(lines, np.float64, usecols=(0, 1, 2), ndmin=2)
+    return _places(np.loadtxt(lines, np.float64, usecols=(0, 1, 2), ndmin=2))
 
 
 def _in_order_of(points: np.ndarray, surface: Surface, path: Path) -> Surface:
     """The surface on the points of the file: a reader splits those that have several texture coordinates."""
-    if points.shape == surface.points.shape and np.allclose(points, surface.points):
+    if points.shape == surface.points.shape and np.allclose(points, surface.points, equal_nan=True):
         return surface
     if not (np.isfinite(points).all() and np.isfinite(surface.points).all()):
         raise UserError(
