@@ -135,6 +135,14 @@ def test_what_is_a_guess_is_printed_and_in_the_summary(model: Path, tmp_path: Pa
     assert f"warning {warning}" in result.output
 
 
+def test_map_coordinates_in_single_precision_are_told(model: Path, tmp_path: Path) -> None:
+    cloud = as_cloud(box_room(), 20_000)
+    far = cloud.points + np.array([2e5, 3e5, 100])  # a PLY file of trimesh has float32
+    trimesh.PointCloud(far, colors=cloud.color).export(tmp_path / "scan.ply")
+    (warning,) = predicted(tmp_path / "scan.ply", model, tmp_path / "out", "--units", "m", "--up", "+z")["warnings"]
+    assert warning.startswith("it lies so far from the origin that its coordinates are rounded to 0.031 m")
+
+
 def test_strays_alone_are_labelled_with_a_warning(model: Path, tmp_path: Path) -> None:
     points, rng = np.random.default_rng(0).uniform(-30, 30, (20_000, 3)), np.random.default_rng(1)
     trimesh.PointCloud(points, colors=rng.integers(0, 256, (20_000, 3), np.uint8)).export(tmp_path / "scan.ply")

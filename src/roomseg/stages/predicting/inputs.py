@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from roomseg.scenes.scans.gravity import Up
 from roomseg.scenes.scans.rgbd import RgbdSource
 from roomseg.scenes.source import Scan
 from roomseg.scenes.user_scan.fusing import MARGIN_VOXELS, check_size, fuse_scan
-from roomseg.scenes.user_scan.placing import Unit, UpAxis, place
-from roomseg.scenes.user_scan.read import read_user_scan
+from roomseg.scenes.user_scan.placing import METRES, Unit, UpAxis, place
+from roomseg.scenes.user_scan.read import UserScan, read_user_scan
 from roomseg.scenes.user_scan.samples import samples_of
 
+ROUNDED = 0.25  # of a voxel: points are moved by half of it
 LITTLE_SEEN = 0.5  # of the surface: said as a warning
 
 
@@ -71,7 +73,7 @@ def open_scan_file(
     found = samples_of(scan.surface, rng)
     placement = place(found, scan.suffix, units, up)
     fused = fuse_scan(scan, placement, placement.inside(found), grid.voxel_m, grid.truncation_voxels, rng, progress)
-    warnings = list(placement.warnings)
+    warnings = [*placement.warnings, *_rounding(scan, METRES[placement.units], grid.voxel_m)]
     if not fused.from_inside:
         warnings.append(
             "nowhere inside it could a camera stand, so it was looked at from outside; expected a room: "
@@ -95,6 +97,17 @@ def open_scan_file(
         ),
         warnings=tuple(warnings),
     )
+
+
+def _rounding(scan: UserScan, unit_m: float, voxel_m: float) -> Iterator[str]:
+    """Says where single precision has moved points that lie far from the origin, as those of map coordinates do."""
+    step_m = float(np.spacing(np.float32(np.abs(scan.middle).max()))) * unit_m
+    points = scan.surface.points
+    if step_m > ROUNDED * voxel_m and np.array_equal(points, points.astype(np.float32), equal_nan=True):
+        yield (
+            f"it lies so far from the origin that its coordinates are rounded to {step_m:.2g} m, which is seen in the "
+            "labels; export it with double precision, or moved to the origin"
+        )
 
 
 def open_recording(
