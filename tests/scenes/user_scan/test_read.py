@@ -89,6 +89,16 @@ def test_points_without_a_number_are_kept_and_their_faces_dropped(tmp_path: Path
     np.testing.assert_array_equal(surface.faces, FACES[:1])
 
 
+@pytest.mark.parametrize("faces", ["f 1 2 3\nf 1 3 4\n", ""])
+def test_an_obj_whose_colours_go_to_255(faces: str, tmp_path: Path) -> None:
+    rows = (" ".join(map(str, ["v", *point, *color])) for point, color in zip(SQUARE, RGB, strict=True))
+    (tmp_path / "scan.obj").write_text("\n".join(rows) + "\n" + faces)
+    surface = read_user_scan(tmp_path / "scan.obj").surface
+    np.testing.assert_array_equal(surface.color, RGB)
+    np.testing.assert_array_equal(surface.points, SQUARE)
+    assert surface.is_cloud == (not faces)
+
+
 @pytest.mark.parametrize("suffix", [".ply", ".obj"])
 def test_coordinates_that_are_no_place_are_as_those_that_are_no_number(suffix: str, tmp_path: Path) -> None:
     points = SQUARE.astype(float)

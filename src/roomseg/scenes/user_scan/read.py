@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def _geometries(path: Path) -> list[Any]:
             return []
         if suffix in (".glb", ".gltf"):
             _check_gltf(content, suffix)
+        if suffix == ".obj":
+            content = _colours_to_one(content)
         # A file's points must stay as they are: none merged, none dropped, none sorted.
         # From memory: a length in a damaged file cannot make the reader ask for more than the file has.
         options: dict[str, Any] = {"process": False, "maintain_order": True, "resolver": FilePathResolver(str(path))}
@@ -105,6 +108,19 @@ def _check_gltf(content: bytes, suffix: str) -> None:
     for accessor in described.get("accessors", ()):
         if "bufferView" not in accessor and accessor["count"] > len(content):
             raise ValueError(f"{accessor['count']} values in no buffer, in a file of {len(content)} bytes")
+
+
+def _colours_to_one(content: bytes) -> bytes:
+    """An OBJ file whose colours go to 255, as some programs write them; the reader takes what is above 1 for white."""
+    vertex = re.compile(rb"^v[ \t]+(\S+)[ \t]+(\S+)[ \t]+(\S+)[ \t]+(\S+)[ \t]+(\S+)[ \t]+(\S+)", re.MULTILINE)
+    if not any(float(value) > 1 for found in vertex.finditer(content) for value in found.groups()[3:]):
+        return content
+
+    def scaled(found: re.Match[bytes]) -> bytes:
+        fields = found.groups()
+        return b" ".join([b"v", *fields[:3], *(b"%.6f" % (float(value) / 255) for value in fields[3:])])
+
+    return vertex.sub(scaled, content)
 
 
 def _part(geometry: Any) -> _Part:
