@@ -196,6 +196,16 @@ def check_submission(cluster: ClusterConfig, store: str, allow_tags: bool) -> No
         )
 
 
+def check_splits(config: PipelineConfig) -> None:
+    """Raises ``UsageError`` where a stage would find no rooms, hours after the start."""
+    empty = [split for split, rooms in config.render.rooms.items() if not rooms]
+    if empty:
+        raise UsageError(
+            f"render.{empty[0]}_rooms is 0; expected 1 at least: the pipeline trains, validates and tests "
+            "(`roomseg render`, `teacher` and so on run a stage alone)"
+        )
+
+
 # The command line
 
 Local = Annotated[bool, typer.Option("--local", help="Run the whole pipeline on this machine.")]
@@ -270,6 +280,7 @@ def main(
     split_store_url(store)  # so that what each stage would refuse is refused before anything is sent
     config = override(profile_of(profile), settings or [])
     check_backbone(config.teacher.backbone)
+    check_splits(config)
     if local:
         return run_local(config, store, tracking_uri, verbose)
     if plan:

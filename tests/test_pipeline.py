@@ -109,6 +109,7 @@ def test_compile_writes_the_package(tmp_path):
     [
         ([], 2, "give one of --local, --compile FILE, --submit and --plan"),
         (["--local", "--profile", "nope"], 2, "unknown profile 'nope'; there are demo and paper"),
+        (["--local", "--set", "render.test_rooms=0"], 2, "render.test_rooms is 0; expected 1 at least"),
         (["--local", "--set", "teacher.epoch=3"], 2, "did you mean 'epochs'?"),
         (
             ["--local", "--set", "teacher.backbone=vit_small_patch14_dinov"],
