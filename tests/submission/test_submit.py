@@ -134,11 +134,12 @@ def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(server):
 
 def test_what_the_cluster_cannot_hold_is_told_before_it_is_sent(server, tmp_path):
     cluster = tmp_path / "cluster.toml"
-    cluster.write_text("[quota]\ngpus = 0\n")
+    cluster.write_text("[quota]\ngpus = 0\n[pods.distill]\nnodes = 2\n")
     for more in ((), ("--dry-run",)):
         done = submit(server, "--token", TOKEN, "--cluster", str(cluster), *more)
         assert done.returncode == 0
         assert "warning: teacher asks for 1 GPUs, the quota has 0 GPUs: it can never start" in done.stderr
+        assert "warning: distill will fail: its 2 nodes have 2 processes, which cannot share" in done.stderr
 
 
 def test_a_dry_run_counts_what_is_trained_to_be_compared(server):
