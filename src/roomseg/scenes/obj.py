@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -271,7 +272,9 @@ def _text(value: bytes) -> str:
 
 
 def _floats(value: bytes) -> list[float]:
+    """Of its words; none where one is no finite number."""
     try:
-        return [float(word) for word in value.split()]
+        numbers = [float(word) for word in value.split()]
     except ValueError:
         return []
+    return numbers if all(map(math.isfinite, numbers)) else []
