@@ -202,7 +202,7 @@ class DistillConfig(Section):
     max_bad_steps: Count = Field(10, json_schema_extra=NOT_IN_FINGERPRINT)  # left out for a loss that is not finite
     validate_every: Positive  # steps; the best of these weights are kept
     lr: PositiveFloat  # constant
-    tau: PositiveFloat  # temperature of the teacher's and the student's distributions
+    tau: float = Field(ge=0.001, le=1000)  # temperature of both distributions; beyond, float32 cannot tell them apart
     weight: float = Field(1.0, ge=0)  # 0: the control arm, finetuning with cross entropy alone
     solid_angle: bool = False  # weight pixels by cos(phi)
     hits: HitsWay = "direct"  # what a pixel sees: by its own ray, or the paper's way, six faces of 90 degrees stitched

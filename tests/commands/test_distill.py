@@ -3,12 +3,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from roomseg import cli
 from roomseg.errors import UserError
+from roomseg.stages.distillation.judging import room_hits
 from roomseg.stages.distillation.preview import panorama_picture
-from roomseg.stages.networks import load_student
+from roomseg.stages.networks import load_student, predict_room
 from roomseg.stages.teacher import load_teacher
 from tests.stages.distilling import furnished, student_artifact, teacher_artifact
 
@@ -52,10 +54,22 @@ def test_the_picture_is_seen_through_the_hit_map(tmp_path: Path) -> None:
     room = furnished(0, views=2)
     teacher = load_teacher(teacher_artifact(tmp_path / "teacher"))
     student = load_student(student_artifact(tmp_path / "student", room))
-    picture = panorama_picture(teacher, student, room, number=1)
-    assert picture.hit.mean() > 0.99
-    assert (picture.truth == room.panoramas[1].label).all()
-    assert (picture.student[~picture.hit] == 0).all()
-    assert picture.teacher.shape == picture.student.shape == picture.truth.shape
+    predicted = predict_room(student, room).ravel()
+    assert len(np.unique(predicted)) > 1
+    maps = {way: room_hits(room, room.panoramas[1], way).voxel for way in ("direct", "cube")}
+    assert (maps["direct"] != maps["cube"]).any()
+    for way, voxel in maps.items():
+        picture = panorama_picture(teacher, student, room, 1, way)
+        assert picture.hit.mean() > 0.99
+        np.testing.assert_array_equal(picture.hit, voxel >= 0)
+        np.testing.assert_array_equal(picture.student, np.where(voxel >= 0, predicted[voxel], 0))
+        np.testing.assert_array_equal(picture.truth, room.panoramas[1].label)
+        assert picture.teacher.shape == picture.truth.shape
+
+
+def test_a_room_has_no_more_panoramas_than_it_has(tmp_path: Path) -> None:
+    room = furnished(0, views=2)
+    teacher = load_teacher(teacher_artifact(tmp_path / "teacher"))
+    student = load_student(student_artifact(tmp_path / "student", room))
     with pytest.raises(UserError, match=r"room room0 has no panorama 2; it has 2, the first is 0"):
         panorama_picture(teacher, student, room, number=2)

@@ -79,6 +79,17 @@ def test_a_room_by_hand(tmp_path: Path) -> None:
     np.testing.assert_array_equal(merged, [[[17, 20, 0, 5]]])  # wall, floor, empty, door
 
 
+@pytest.mark.parametrize("left_there", [255, -1, np.nan])
+def test_what_stands_in_empty_voxels_does_not_count(tmp_path: Path, left_there: float) -> None:
+    arrays = room_arrays()
+    empty = arrays["sdf128"] == 1
+    assert empty.any()
+    odd = {name: np.where(empty, left_there, arrays[name]) for name in ("color128", "semanticlabel")}
+    plain = read_room(save_npz(tmp_path / "a_1.npz", arrays))
+    for ours, same in zip(read_room(save_npz(tmp_path / "a_2.npz", arrays | odd)), plain, strict=True):
+        np.testing.assert_array_equal(ours, same)
+
+
 def test_arrays_in_fortran_order_are_the_same(tmp_path: Path) -> None:
     arrays = room_arrays()
     plain = read_room(save_npz(tmp_path / "a_1.npz", arrays))

@@ -118,7 +118,10 @@ def test_hit_rate_is_the_share_of_pixels() -> None:
     assert hits.hit_rate == 0.5
 
 
-@pytest.mark.parametrize("volume", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.int32), np.zeros((4, 1, 4), np.int8)])
+@pytest.mark.parametrize(
+    "volume",
+    [np.zeros((4, 4)), np.zeros((4, 1, 4), np.int8), *(np.zeros((4, 4, 4), kind) for kind in (np.int32, np.float16))],
+)
 def test_what_is_no_tsdf_is_refused(volume: np.ndarray) -> None:
     with pytest.raises(UserError, match="got a TSDF"):
         panorama_hits(volume, np.zeros(3), 8)

@@ -59,6 +59,13 @@ def test_collapse_equals_pixel_by_pixel(
     assert found[2] == pytest.approx(constant, rel=1e-4, abs=1e-4)
 
 
+def test_logits_that_are_all_far_below_zero() -> None:
+    coarse = np.array([-1000.0, -1001.0], np.float32).reshape(2, 1, 1)
+    with np.errstate(over="raise"):
+        _, target, _ = cpu_collapse.collapse(coarse, np.zeros((1, 2), np.int32), 1.0, np.full((1, 2), 0.5, np.float32))
+    np.testing.assert_allclose(target, [[1 / (1 + math.exp(-1)), 1 / (1 + math.e)]], rtol=1e-6)
+
+
 def test_steep_logits_are_left_to_the_plain_way() -> None:
     coarse = np.zeros((2, 1, 3), np.float32)
     coarse[0, 0, 1] = 30
@@ -74,9 +81,9 @@ def test_divergence_equals_torch(voxels: int, classes: int, tau: float) -> None:
     target = torch.rand(voxels, classes, generator=rng) / (voxels * classes)
     value, gradient = cpu_divergence.cross_entropy(logits.numpy(), target.numpy(), tau, float(logits.max()))
     exact = logits.double().requires_grad_()
-    expected = -(tau**2) * (target * F.log_softmax(exact / tau, dim=1)).sum()
+    expected = -(target * F.log_softmax(exact / tau, dim=1)).sum()
     assert value == pytest.approx(expected.item(), rel=1e-5, abs=1e-9)
-    (wanted,) = torch.autograd.grad(expected, exact)
+    (wanted,) = torch.autograd.grad(tau**2 * expected, exact)
     np.testing.assert_allclose(gradient, wanted.numpy(), rtol=1e-4, atol=1e-6 * tau / voxels)
 
 

@@ -99,6 +99,23 @@ def test_three_equal_forms(seed: int, tau: float, hit_share: float, voxels: int,
         torch.testing.assert_close(gradient, expected, atol=1e-6 * tau, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("tau", "precision"), [(20.0, 1e-5), (100.0, 2e-4), (300.0, 4e-3)])
+def test_the_value_is_kept_where_distributions_are_nearly_flat(tau: float, precision: float) -> None:
+    """Divergence and temperature cancel: tau^2 KL stays near half the variance, KL itself becomes tiny."""
+    rng = torch.Generator().manual_seed(0)
+    coarse, student = 2 * torch.randn(30, 4, 8, generator=rng), torch.randn(900, 30, generator=rng)
+    hit, weights = torch.randint(0, 900, (64, 128), generator=rng, dtype=torch.int32), torch.ones(64, 128)
+    pixels = F.interpolate(coarse[None].double(), size=(64, 128), mode="bilinear")[0].flatten(1).T
+    dense = dense_distillation(student.double()[hit.flatten().long()], pixels, tau, weights.flatten())
+    gathered, collapsed = gather_teacher(coarse, hit, tau, weights), collapse_teacher(coarse, hit, tau, weights)
+    for loss in (
+        gathered_distillation(student[gathered.voxels], gathered, tau),
+        collapsed_distillation(student[collapsed.voxels], collapsed, tau),
+    ):
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(dense.item(), rel=precision)
+
+
 def test_what_a_pixel_without_weight_hits_gets_no_gradient() -> None:
     hit, weights = torch.tensor([[0, 1, -1, 2]], dtype=torch.int32), torch.tensor([[1.0, 0.0, 1.0, 1.0]])
     collapsed = collapse_teacher(torch.randn(3, 1, 4), hit, 4.0, weights)

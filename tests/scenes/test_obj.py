@@ -153,6 +153,12 @@ map_Kd
     assert mtllib_names(b"mtllib my file.mtl\r\nv 0 0 0\n") == ["my file.mtl"]
 
 
+def test_a_material_whose_numbers_are_none_looks_as_if_it_had_not_said_them() -> None:
+    (material,) = parse_mtl(b"newmtl a\nKd nan 0 1\nd nan\nTr inf\n").values()
+    mesh = parse_obj(CORNERS + b"usemtl a\nf 1 2 3\n", {"a": material}, no_texture)
+    assert mesh.face_color.tolist() == [list(Material().color)]
+
+
 def test_texture_is_scaled_down_and_clear_parts_take_the_mean() -> None:
     big = decode_texture(png(np.full((600, 300, 3), 90, np.uint8)))
     assert big is not None

@@ -21,7 +21,7 @@ from roomseg.geometry.raycast_torch import torch_caster
 from roomseg.metrics import all_scores
 from roomseg.models.student import Student
 from roomseg.stages.distillation import views
-from roomseg.stages.distillation.judging import camera_voxel, examine
+from roomseg.stages.distillation.judging import camera_voxel, examine, fault_of
 from roomseg.stages.networks import load_student, network_confusions
 from roomseg.training import training_device
 from tests.stages.distilling import HEIGHT, SIZES, Bench, bench, configured, furnished, teacher_artifact
@@ -229,6 +229,28 @@ def test_bad_views_are_left_out_or_stop_it(case: str, tmp_path: Path) -> None:
     assert (left_out["room"], left_out["view"]) == ("room1", 0)
     with pytest.raises(UserError, match=rf"^distill: room room1, panorama 0: .*{reason}.*on_bad_view=skip$"):
         small.distill("on_bad_view=stop", "min_hit_rate=0.8")
+
+
+def test_a_view_that_sees_nothing_is_left_out_whatever_the_bound(tmp_path: Path) -> None:
+    room = furnished(1)
+    tsdf, nothing = np.full_like(room.tsdf, 127), {"rgb": np.zeros_like(room.rgb), "label": np.zeros_like(room.label)}
+    empty = replace(room, tsdf=tsdf, **nothing)
+    small = bench(tmp_path, [furnished(0), empty, furnished(6, "val")])
+    scores, artifact = small.distill("min_hit_rate=0")
+    assert scores["views_left_out"] == 1
+    (left_out,) = json.loads(artifact.path("left_out.json").read_text())
+    assert left_out == {"room": "room1", "view": 0, "reason": "none of its rays hits the room"}
+
+
+def test_a_share_just_below_its_bound_does_not_read_as_the_bound() -> None:
+    noted = {"misplaced": None, "hit_rate": 0.99996, "near_share": 0.0, "label_agreement": 0.79999}
+    assert (
+        fault_of(noted, configured("min_hit_rate=1"))
+        == "99.9% of its rays hit the room, expected 100.0% (min_hit_rate)"
+    )
+    reason = fault_of(noted, configured("min_label_agreement=0.8"))
+    assert reason is not None
+    assert reason.startswith("79.9% of its pixels")
 
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:

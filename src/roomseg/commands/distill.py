@@ -47,7 +47,8 @@ def preview(
     room = find_room(artifacts["render"], room_id).load()
     for panorama in room.panoramas[view : view + 1]:
         check_camera(room.tsdf, camera_voxel(room, panorama))
-    picture = panorama_picture(load_teacher(artifacts["teacher"]), load_student(artifacts[maker]), room, view)
+    networks = load_teacher(artifacts["teacher"]), load_student(artifacts[maker])
+    picture = panorama_picture(*networks, room, view, config.distill.hits)
     facts = [
         room.meta.get("room_type", "room").replace("_", " "),
         f"{room.split} split",

@@ -141,7 +141,10 @@ def _house(room_id: str) -> str:
 
 
 def read_room(path: Path) -> Planes:  # (X, Y, Z), (X, Y, Z, 3), (X, Y, Z)
-    """A published room; raises ``UserError`` that names the array for values that are none of the format's."""
+    """A published room; raises ``UserError`` that names the array for values that are none of the format's.
+
+    What colours and classes say of empty voxels is not looked at: the published code drops it too, unread.
+    """
     sdf, color, label = read_arrays(path, ROOM_KEYS, MAX_VOXELS)
     if sdf.ndim != 3 or sdf.size == 0:
         raise UserError(f"{path}: sdf128: has the shape {sdf.shape}; expected (X, Y, Z)")
@@ -149,8 +152,9 @@ def read_room(path: Path) -> Planes:  # (X, Y, Z), (X, Y, Z, 3), (X, Y, Z)
         if array.shape != sdf.shape:
             raise UserError(f"{path}: {name}: has the shape {array.shape}; expected {sdf.shape} as sdf128")
     _check_range(sdf, -1 - ROUNDING, 1 + ROUNDING, f"{path}: sdf128")
-    raw = _whole(label, len(MERGED) - 1, f"{path}: semanticlabel")
-    packed = _whole(color, 2**24 - 1, f"{path}: color128")
+    full = sdf < 1
+    raw = _whole(np.where(full, label, 0), len(MERGED) - 1, f"{path}: semanticlabel")
+    packed = _whole(np.where(full, color, 0), 2**24 - 1, f"{path}: color128")
     rgb = np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=-1).astype(np.uint8)
     return _planes(sdf, rgb, MERGED[raw])
 

@@ -52,7 +52,7 @@ def cast_on_cpu(tsdf: np.ndarray, camera: Vector, tiles: RayTiles) -> tuple[np.n
 
 
 def panorama_hits(
-    tsdf: np.ndarray,  # (X, Y, Z) int8 in steps of 1/127, or floating in [-1, 1]; 127 or 1 = empty or unseen
+    tsdf: np.ndarray,  # (X, Y, Z) int8 in steps of 1/127, or float32 in [-1, 1]; 127 or 1 = empty or unseen
     camera_voxel: np.ndarray,  # (3,) in voxels: (camera_m - origin_m) / voxel_m
     height: int,
     caster: Caster = cast_on_cpu,
@@ -123,7 +123,7 @@ def _vector(camera_voxel: np.ndarray) -> Vector:
 
 
 def _check_tsdf(tsdf: np.ndarray) -> None:
-    if tsdf.ndim != 3 or min(tsdf.shape) < 2 or not (tsdf.dtype == np.int8 or np.issubdtype(tsdf.dtype, np.floating)):
+    if tsdf.ndim != 3 or min(tsdf.shape) < 2 or tsdf.dtype not in (np.int8, np.float32, np.float64):
         got = f"{tsdf.dtype} of shape {tsdf.shape}"
         raise UserError(f"got a TSDF of {got}; expected (X, Y, Z) int8 or float32, 2 voxels or more along each axis")
 

@@ -34,6 +34,7 @@ def collapse(
     logit = ends[:, :-1] + at_first[:, None] * rise
     rise *= np.float32(cells.shape[1] / width)
     logit -= logit[..., :classes].max(axis=2, keepdims=True)
+    logit[..., classes:] = 0  # of no class: not so far above the others that it has no exponential
     start, ratio = np.exp(logit), np.exp(rise)
     start[..., classes:] = 0
     voxels, place = _seen(hit_voxel.reshape(-1), int(hit_voxel.max()) + 1)
@@ -97,7 +98,7 @@ def _sum(logit, rise, start, ratio, first, place, weights, target):  # type: ign
                     scale = weights[row, column] / total
                     for k in range(classes):
                         target[at, k] += scale * share[k]
-                    constant += weights[row, column] * (mean / total - np.log(total))
+                    constant += weights[row, column] * (np.float64(mean) / total - np.log(np.float64(total)))
                 for k in range(classes):
                     share[k] *= growth[k]
                     line[k] += step[k]

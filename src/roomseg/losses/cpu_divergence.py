@@ -16,14 +16,14 @@ def cross_entropy(
     tau: float,
     greatest: float,  # of the logits, none of which is more than tau x MOST_SPREAD below it
 ) -> tuple[float, np.ndarray]:
-    """- tau^2 sum_v <target_v, log softmax(logits_v / tau)> and its gradient (V, K).
+    """- sum_v <target_v, log softmax(logits_v / tau)>, and the gradient (V, K) of tau^2 times it.
 
     The rows' values are summed in their order, so nothing depends on the number of threads.
     """
     values, gradient = np.empty(len(logits)), np.empty_like(logits)
     blocks = -(-len(logits) // _ROWS)
     run_tasks(_blocks, blocks, logits, target, np.float32(tau), np.float32(greatest), values, gradient)
-    return tau**2 * float(values.sum()), gradient
+    return float(values.sum()), gradient
 
 
 @fast_task_kernel

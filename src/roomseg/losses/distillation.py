@@ -62,7 +62,8 @@ def gather_teacher(
 def gathered_distillation(student_logits: Tensor, gathered: GatheredTeacher, tau: float) -> Tensor:
     """The same loss from the student's logits (V, K) at ``gathered.voxels``: one term a pixel."""
     log_student = F.log_softmax(student_logits.index_select(0, gathered.place) / tau, dim=1)  # (P, K)
-    return tau**2 * (gathered.constant - (gathered.target * log_student).sum())
+    cross_entropy = -(gathered.target * log_student).sum(dtype=torch.float64)
+    return (tau**2 * (gathered.constant + cross_entropy)).to(log_student.dtype)
 
 
 @dataclass(frozen=True)
@@ -127,35 +128,38 @@ def join_collapsed(views: Sequence[CollapsedTeacher]) -> CollapsedTeacher:
 
 def collapsed_distillation(student_logits: Tensor, collapsed: CollapsedTeacher, tau: float) -> Tensor:
     """The same loss from the student's logits (V, K) at ``collapsed.voxels``: one term a voxel."""
-    return tau**2 * collapsed.constant + _CollapsedTerm.apply(student_logits, collapsed.target, tau)
+    return _CollapsedTerm.apply(student_logits, collapsed.target, collapsed.constant, tau)
 
 
 class _CollapsedTerm(torch.autograd.Function):
-    """- tau^2 sum_v <T_v, log s_v>; the gradient comes with the value, so that few (V, K) tensors are made."""
+    """The gradient comes with the value, so that few (V, K) tensors are made.
+
+    The value is the small difference of two large numbers, log K each where tau is high: it is taken in float64.
+    """
 
     @staticmethod
-    def forward(ctx, student_logits, target, tau):  # type: ignore[no-untyped-def]
+    def forward(ctx, student_logits, target, constant, tau):  # type: ignore[no-untyped-def]
         logits = student_logits.detach().to(torch.promote_types(student_logits.dtype, target.dtype))
-        value, gradient = _on_cpu(logits, target, tau) or _anywhere(logits, target, tau)
+        cross_entropy, gradient = _on_cpu(logits, target, tau) or _anywhere(logits, target, tau)
         ctx.save_for_backward(gradient.to(student_logits.dtype))
-        return value
+        return (tau**2 * (constant + cross_entropy)).to(logits.dtype)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         (saved,) = ctx.saved_tensors
         unscaled = gradient.device.type == "cpu" and gradient.item() == 1  # as mostly: spares a pass
-        return saved if unscaled else gradient * saved, None, None
+        return saved if unscaled else gradient * saved, None, None, None
 
 
 def _anywhere(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """- sum_v <T_v, log s_v> in float64, and the gradient of tau^2 times it."""
     log_student = F.log_softmax(logits / tau, dim=1)
-    value = -(tau**2) * (target * log_student).sum(1).sum(dtype=torch.float64)
     gradient = tau * (log_student.exp() * target.sum(1, keepdim=True) - target)
-    return value.to(logits.dtype), gradient.to(logits.dtype)
+    return -(target * log_student).sum(1).sum(dtype=torch.float64), gradient.to(logits.dtype)
 
 
 def _on_cpu(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor] | None:
-    """None where the kernel cannot: on another device, in another precision, or for logits too far apart."""
+    """As ``_anywhere``; None where the kernel cannot: another device or precision, or logits too far apart."""
     if logits.device.type != "cpu" or logits.dtype != torch.float32:
         return None
     least, greatest = (float(x) for x in torch.aminmax(logits))
@@ -163,4 +167,4 @@ def _on_cpu(logits: Tensor, target: Tensor, tau: float) -> tuple[Tensor, Tensor]
         return None
     arrays = logits.contiguous().numpy(), target.contiguous().numpy()
     value, gradient = cpu_divergence.cross_entropy(*arrays, tau, greatest)
-    return logits.new_tensor(value), torch.from_numpy(gradient)
+    return torch.tensor(value, dtype=torch.float64), torch.from_numpy(gradient)

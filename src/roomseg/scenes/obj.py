@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -83,15 +84,22 @@ def _map_name(value: bytes) -> str | None:
     return _text(b" ".join(words)).replace("\\", "/") or None
 
 
-def decode_texture(data: bytes, longest_px: int = TEXTURE_PX) -> np.ndarray | None:  # (h, w, 3) uint8
+def decode_texture(
+    data: bytes, longest_px: int = TEXTURE_PX, all_clear: bool = False
+) -> np.ndarray | None:  # (h, w, 3) uint8
     """An image scaled down to ``longest_px``; clear parts get the mean colour of the rest.
 
-    None if it is no image, has no pixels, or is clear everywhere.
+    None if it is no image, has no pixels, or is clear everywhere. With ``all_clear`` such a one is as if it were
+    opaque, but None if it is black too.
     """
     try:
         image: Image.Image = Image.open(BytesIO(data))
         if image.width * image.height > MAX_TEXTURE_PIXELS:
             return None
+        if all_clear and not image.convert("RGBA").getchannel("A").getbbox():
+            image = image.convert("RGB")  # before it is scaled, which drops the colours of clear pixels
+            if not image.getbbox():
+                return None
         image.thumbnail((longest_px, longest_px))
         if "A" not in image.getbands() and "transparency" not in image.info:
             return np.asarray(image.convert("RGB"))
@@ -264,7 +272,9 @@ def _text(value: bytes) -> str:
 
 
 def _floats(value: bytes) -> list[float]:
+    """Of its words; none where one is no finite number."""
     try:
-        return [float(word) for word in value.split()]
+        numbers = [float(word) for word in value.split()]
     except ValueError:
         return []
+    return numbers if all(map(math.isfinite, numbers)) else []

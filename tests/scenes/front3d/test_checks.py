@@ -127,6 +127,13 @@ def test_a_floor_of_next_to_nothing(root: Path) -> None:
     assert faults(root, house) == ["no floor: it has 1.2 m2; expected 2 m2 at least"]
 
 
+def test_a_floor_that_stands_upright_has_no_area(root: Path) -> None:
+    house = house_json()
+    xyz = house["mesh"][0]["xyz"]
+    house["mesh"][0]["xyz"] = [number for x, y, z in zip(*[iter(xyz)] * 3, strict=True) for number in (x, z, y)]
+    assert faults(root, house)[0] == "no floor: it has 0.0 m2; expected 2 m2 at least"
+
+
 def test_furniture_that_lies_elsewhere_does_not_count(root: Path) -> None:
     house = house_json()
     living(house)[-1]["pos"] = [20, 0, 1]

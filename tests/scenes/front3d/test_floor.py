@@ -102,6 +102,8 @@ def test_distance_from_the_floor() -> None:
 def test_an_absurd_floor_is_told() -> None:
     with pytest.raises(UserError, match="its floor is 61 x 2 m; expected 60 m a side at most"):
         floor_grid([rectangle(0, 0, 61, 2)], [])
+    with pytest.raises(UserError, match="its floor is nan x 2 m; expected 60 m a side at most"):
+        floor_grid([rectangle(0, 0, math.nan, 2)], [])
 
 
 COORDINATE = st.floats(0.5, 9.5).map(lambda number: round(number, 2))

@@ -63,6 +63,13 @@ def test_a_broken_model_is_told(tmp_path: Path, obj: str, reason: str) -> None:
         store.mesh("odd")
 
 
+def test_a_model_all_of_glass_keeps_its_colours(tmp_path: Path) -> None:
+    glass = np.full((1024, 1024, 4), (40, 50, 60, 0), np.uint8)
+    (texture,) = store_with(tmp_path, BOX, png(glass)).mesh("odd").textures
+    assert texture.shape == (512, 512, 3)
+    assert (texture == (40, 50, 60)).all()
+
+
 @pytest.mark.parametrize(
     "texture",
     [b"", b"no picture", png_of_no_pixels(), png(np.zeros((4, 4, 4), np.uint8))],

@@ -54,10 +54,10 @@ class FloorGrid:
         return float(ways[ends.argmax()])
 
     def distance_m(self, x_m: float, y_m: float) -> float:
-        """From a point to the floor; 0 over it."""
+        """From a point to the floor; 0 over it, inf where the floor is too small for a cell."""
         centers = self.low_m + (np.argwhere(self.inside) + 0.5) * CELL_M
         away = np.maximum(np.abs(centers - (x_m, y_m)) - CELL_M / 2, 0)
-        return float(np.hypot(*away.T).min())
+        return float(np.hypot(*away.T).min(initial=math.inf))
 
     def _cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (n, 2) -> (n, 2) int, (n,) bool
         """The cell of each point, and whether the grid has it; others get the corner's, which is blocked."""
@@ -71,7 +71,7 @@ def floor_grid(floors: Sequence[TriangleMesh], structure: Sequence[TriangleMesh]
     corners = np.concatenate([mesh.vertices[mesh.faces][..., :2] for mesh in floors]).astype(np.float64)  # (F, 3, 2)
     bounds = np.stack([corners.min(axis=(0, 1)), corners.max(axis=(0, 1))])
     sides = bounds[1] - bounds[0]
-    if sides.max() > LONGEST_SIDE_M:
+    if not sides.max() <= LONGEST_SIDE_M:  # also not a number
         raise UserError(f"its floor is {sides[0]:.0f} x {sides[1]:.0f} m; expected {LONGEST_SIDE_M:g} m a side at most")
     low = bounds[0] - CELL_M
     shape = tuple(int(n) for n in np.ceil(sides / CELL_M - 1e-6).astype(int) + 2)

@@ -46,8 +46,11 @@ class ModelStore:
 
 
 def readable_texture(path: Path, data: bytes, longest_px: int) -> np.ndarray:  # (h, w, 3) uint8
-    """Raises ``UserError`` for a file that is no picture, has no pixels, or none that can be seen."""
-    texture = decode_texture(data, longest_px)
+    """Raises ``UserError`` for a file that is no picture, has no pixels, or none that can be seen.
+
+    Alpha is low where a model is of glass: one that is all of glass keeps its colours.
+    """
+    texture = decode_texture(data, longest_px, all_clear=True)
     if texture is None or texture.size == 0:
         raise UserError(f"dead texture: {path} ({len(data)} bytes) is no picture that can be read")
     return texture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,11 @@ def fault_of(noted: dict[str, Any], config: DistillConfig) -> str | None:
     """Why a panorama cannot be learnt from, or None."""
     if noted["misplaced"] is not None:
         return noted["misplaced"]
+    if noted["hit_rate"] == 0:  # whatever the configuration: no voxel could learn from it
+        return "none of its rays hits the room"
     if noted["hit_rate"] < config.min_hit_rate:
-        return f"{noted['hit_rate']:.1%} of its rays hit the room, expected {config.min_hit_rate:.1%} (min_hit_rate)"
+        hit = _rounded_down(noted["hit_rate"])
+        return f"{hit} of its rays hit the room, expected {config.min_hit_rate:.1%} (min_hit_rate)"
     if noted["near_share"] > MAX_NEAR_SHARE:
         return (
             f"{noted['near_share']:.1%} of its rays end within {NEAR_M:g} m, expected {MAX_NEAR_SHARE:.0%} at most: "
@@ -63,10 +67,15 @@ def fault_of(noted: dict[str, Any], config: DistillConfig) -> str | None:
     agreement = noted["label_agreement"]
     if agreement is not None and agreement < config.min_label_agreement:
         return (
-            f"{agreement:.1%} of its pixels have the label of the voxel that they see, expected "
+            f"{_rounded_down(agreement)} of its pixels have the label of the voxel that they see, expected "
             f"{config.min_label_agreement:.1%} (min_label_agreement): it is of another room, or its camera is wrong"
         )
     return None
+
+
+def _rounded_down(share: float) -> str:
+    """As a percentage that does not read as the bound that it is just below."""
+    return f"{math.floor(1000 * share) / 1000:.1%}"
 
 
 def _misplaced(room: Room, panorama: Panorama) -> str | None:

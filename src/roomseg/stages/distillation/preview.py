@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from roomseg.config import HitsWay
 from roomseg.data.rooms import Room
 from roomseg.errors import UserError
 from roomseg.labels import VOID
@@ -15,7 +16,9 @@ from roomseg.stages.networks import predict_room
 from roomseg.stages.teacher import teacher_labels
 
 
-def panorama_picture(teacher: Teacher, student: nn.Module, room: Room, number: int = 0) -> PanoramaPicture:
+def panorama_picture(
+    teacher: Teacher, student: nn.Module, room: Room, number: int = 0, way: HitsWay = "direct"
+) -> PanoramaPicture:
     """The panorama as the teacher sees it, and the student's prediction through the hit map.
 
     Raises ``UserError`` for a panorama that the room does not have.
@@ -23,7 +26,7 @@ def panorama_picture(teacher: Teacher, student: nn.Module, room: Room, number: i
     if not 0 <= number < len(room.panoramas):
         raise UserError(f"room {room.id} has no panorama {number}; it has {len(room.panoramas)}, the first is 0")
     panorama = room.panoramas[number]
-    voxel = room_hits(room, panorama).voxel  # (H, 2H)
+    voxel = room_hits(room, panorama, way).voxel  # (H, 2H)
     predicted = predict_room(student, room).ravel()
     return PanoramaPicture(
         room_id=room.id,
