@@ -20,7 +20,7 @@ from components.register import register as register_stage
 from components.render import render as render_stage
 from components.render_part import render_part as render_part_stage
 from components.teacher import teacher as teacher_stage
-from roomseg.cli import DEFAULT_STORE, Profile, Settings, Store, TrackingUri, run_command_line
+from roomseg.cli import DEFAULT_STORE, Profile, Settings, Store, TrackingUri, run_command_line, was_given
 from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
 from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
@@ -232,6 +232,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show all that KFP prin
 
 
 def main(
+    ctx: typer.Context,
     local: Local = False,
     compile_: Compile = None,
     submit_: Submit = False,
@@ -273,9 +274,13 @@ def main(
         return run_local(config, store, tracking_uri, verbose)
     if plan:
         return typer.echo(describe_plan(config, read_cluster(cluster_file)))
+    if was_given(ctx, "kubeconfig"):
+        if was_given(ctx, "host"):
+            raise UsageError("--host and --kubeconfig are two ways to one server: give one of them")
+        host = ""  # the flag wins over KFP_HOST and the cluster's file
     kfp = {
         "host": host,
-        "kubeconfig": None if host else kubeconfig,
+        "kubeconfig": kubeconfig,
         "kube_context": kube_context,
         "namespace": namespace,
         "token": token,
