@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def load_torch(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
-        raise UserError(f"{path} {what}; expected tensors and plain values only ({_one_line(error)})") from None
+        raise UserError(f"{path} {what}; expected tensors and plain values only{_forbidden(error)}") from None
     except Exception as error:  # of many kinds: torch has no list of them
         raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
 
@@ -156,6 +157,12 @@ def _attention_pairs(target: str, arrays: Mapping[str, np.ndarray], source: str)
 def _norm_pairs(target: str, arrays: Mapping[str, np.ndarray], source: str) -> Iterator[tuple[str, np.ndarray]]:
     yield f"{target}.weight", arrays[f"{source}/scale"]
     yield f"{target}.bias", arrays[f"{source}/bias"]
+
+
+def _forbidden(error: pickle.UnpicklingError) -> str:
+    """What the file would have called. All that torch says is longer, and tells how to load the file nevertheless."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f" (it holds a {named[1]})" if named else ""
 
 
 def _one_line(error: Exception) -> str:
