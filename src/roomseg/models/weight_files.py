@@ -26,11 +26,16 @@ from roomseg.npz import array_sizes, read_arrays
 
 MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
 _OF_THE_ENCODER = ("embedding/", "cls", "Transformer/")  # names of Flax; a head or an optimizer is not read
+_WRAPPED = r"^(module\.|_orig_mod\.)+"  # by DistributedDataParallel and torch.compile
 _LARGEST_RATIO = 8  # of arrays to the file that they are packed in; weights do not pack well
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name; of a training's ``.pth`` those under "model" or "state_dict" alone."""
+    """Tensors by name, without what wrappers put before it; of a training's ``.pth`` "model" or "state_dict" alone."""
+    return {re.sub(_WRAPPED, "", name): value for name, value in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -97,7 +102,10 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     for name in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    plain = isinstance(loaded, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    )
+    if not plain:
         raise UserError(f"{path} holds no state dict; expected names and tensors, plainly or under 'model'")
     most = path.stat().st_size
     for name, value in loaded.items():
