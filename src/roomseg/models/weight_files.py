@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from roomseg.errors import UserError
+from roomseg.errors import UserError, full_memory
 from roomseg.npz import array_sizes, read_arrays
 
 MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
@@ -47,7 +47,10 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def load_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU, where it is tensors and plain values and no larger than its file."""
+    """What ``torch.save`` wrote, on the CPU, where it is tensors and plain values and no larger than its file.
+
+    Raises ``UserError`` for another file, ``MemoryError`` where there is no room for this one.
+    """
     try:
         _check_size(path)
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -57,6 +60,8 @@ def load_torch(path: Path) -> Any:
         what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
         raise UserError(f"{path} {what}; expected tensors and plain values only{_forbidden(error)}") from None
     except Exception as error:  # of many kinds: torch has no list of them
+        if full_memory(error):  # which says nothing about the file
+            raise MemoryError(f"{path} does not fit into memory") from error
         raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
 
 
