@@ -20,7 +20,7 @@ from components.register import register as register_stage
 from components.render import render as render_stage
 from components.render_part import render_part as render_part_stage
 from components.teacher import teacher as teacher_stage
-from roomseg.cli import DEFAULT_STORE, Profile, Settings, Store, TrackingUri, run_command_line
+from roomseg.cli import DEFAULT_STORE, Profile, Settings, Store, TrackingUri, run_command_line, was_given
 from roomseg.cluster import ClusterConfig, FanOut, Images, read_cluster
 from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
@@ -34,6 +34,7 @@ from roomseg.runtime.storage import split_store_url
 from submission.client import Kfp
 from submission.plan import describe_submission
 from submission.pods import place
+from submission.tracking import check_tracking_uri, doubt
 from submission.watch import watch
 
 # The DAG
@@ -178,17 +179,20 @@ def submit(
         compiler.Compiler().compile(build_pipeline(config, cluster, store, tracking_uri, run_name), str(package))
         run_id = kfp.start(package, run_name)
     typer.echo(f"started run {run_id} ({run_name}) on {cluster.kfp.host or cluster.kfp.kubeconfig}")
+    if told := doubt(cluster, tracking_uri):
+        typer.echo(f"warning: {told}", err=True)
     if follow:
         watch(kfp, run_id, typer.echo)
         typer.echo(f"run {run_id} succeeded")
 
 
-def check_submission(cluster: ClusterConfig, store: str, allow_tags: bool) -> None:
+def check_submission(cluster: ClusterConfig, store: str, tracking_uri: str, allow_tags: bool) -> None:
     """What can be known to go wrong before anything is sent; raises ``UsageError``."""
     if not cluster.kfp.host and not cluster.kfp.kubeconfig:
         raise UsageError("--submit needs --host URL (or KFP_HOST, or --kubeconfig FILE): the address of the KFP API")
     if "://" not in store:
         raise UsageError(f"--submit with --store {store}: the cluster cannot see this folder; give s3://BUCKET/PREFIX")
+    check_tracking_uri(tracking_uri)
     if cluster.images.tags() and not allow_tags:
         raise UsageError(
             f"image {cluster.images.tags()[0]} is a tag, whose content may change: give NAME@sha256:... by "
@@ -243,6 +247,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show all that KFP prin
 
 
 def main(
+    ctx: typer.Context,
     local: Local = False,
     compile_: Compile = None,
     submit_: Submit = False,
@@ -285,9 +290,13 @@ def main(
         return run_local(config, store, tracking_uri, verbose)
     if plan:
         return typer.echo(describe_plan(config, read_cluster(cluster_file)))
+    if was_given(ctx, "kubeconfig"):
+        if was_given(ctx, "host"):
+            raise UsageError("--host and --kubeconfig are two ways to one server: give one of them")
+        host = ""  # the flag wins over KFP_HOST and the cluster's file
     kfp = {
         "host": host,
-        "kubeconfig": None if host else kubeconfig,
+        "kubeconfig": kubeconfig,
         "kube_context": kube_context,
         "namespace": namespace,
         "token": token,
@@ -299,7 +308,7 @@ def main(
     if compile_ is not None:
         compile_to(compile_, config, cluster, store, tracking_uri)
         return typer.echo(f"wrote {compile_}")
-    check_submission(cluster, store, allow_tags)
+    check_submission(cluster, store, tracking_uri, allow_tags)
     for text in (*unshared(config, cluster), *shortages(config, cluster)):
         typer.echo(f"warning: {text}", err=True)
     run_name = cluster.kfp.run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"

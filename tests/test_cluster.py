@@ -72,6 +72,26 @@ def test_quantities_are_as_kubernetes_reads_them(text, number):
     assert ClusterConfig(pods={"all": {"scratch": text}}).pod("render").scratch == text
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("memory", "1.5Gi"), ("memory", "500m"), ("memory", "100k"), ("memory", "0Gi"), ("cpu", "1k"), ("cpu", "1Gi")],
+)
+def test_what_kfp_does_not_take_for_a_pod_is_refused_with_what_it_takes(field, text):
+    with pytest.raises(ValueError, match=rf"pods\.render: {field}: got '{text}'; expected"):
+        ClusterConfig(pods={"all": {field: text}})
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory"), [("0.5", "1536Mi"), ("500m", "2G"), ("1.5m", "4194304Ki"), ("8", "9000000000"), ("1", "1Ti")]
+)
+def test_what_a_pod_is_given_is_what_kfp_takes(cpu, memory, tmp_path):
+    cluster = ClusterConfig(pods={"all": {"cpu": cpu, "memory": memory}})
+    path = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(build_pipeline(paper(), cluster, "s3://b/p", "http://mlflow", "run"), str(path))
+    executors = next(yaml.safe_load_all(path.read_text()))["deploymentSpec"]["executors"]
+    assert executors["exec-teacher"]["container"]["resources"]["resourceMemoryLimit"] == memory
+
+
 def test_what_was_said_on_the_command_line_wins(cluster):
     changed = cluster.changed(
         {"kfp": {"host": "http://other", "token": None}, "images": {"render": "r", "train": None}}
@@ -154,11 +174,16 @@ def test_every_pod_is_tried_again_for_days_and_runs_as_nobody_special(profile):
         ("kfp = 3", "kfp: Input should be a valid dictionary"),
         ("[kfp]\nhots = 'x'", "kfp.hots: Extra inputs are not permitted"),
         ("[pods.techer]\ngpus = 1", "pods.techer: expected all, render, render_part"),
-        ("[pods.teacher]\nmemory = '32 GB'", "pods.teacher: memory: String should match pattern"),
+        ("[pods.teacher]\nmemory = '32 GB'", "pods.teacher: memory: got '32 GB'; expected"),
         ("[pods.teacher", "is no valid TOML"),
         ("[pods.teacher]\ncpu = '0'", "pods.teacher: cpu: got '0'; expected more than nothing"),
-        ("[pods.teacher]\nmemory = '32ki'", "pods.teacher: memory: String should match pattern"),
+        ("[pods.teacher]\nmemory = '32ki'", "pods.teacher: memory: got '32ki'; expected"),
         ("[pods.teacher]\nscratch = '0.0Gi'", "pods.teacher: scratch: got '0.0Gi'; expected more than nothing"),
+        (
+            "[[pods.teacher.tolerations]]\noperator = 'Equal'\nvalue = 'a'",
+            "tolerations.0: operator Equal without a key",
+        ),
+        ("[[pods.teacher.tolerations]]\nkey = 'a'\nvalue = 'b'", "tolerations.0: operator Exists with the value 'b'"),
         ("[pods.all.labels]\n'my team' = 'x'", "labels.my team.[key]: String should match pattern"),
         ("[pods.all.node_selector]\npool = 'a b'", "node_selector.pool: String should match pattern"),
         ("[pods.all.env]\n'A=B' = 'x'", "env.A=B.[key]: String should match pattern"),

@@ -122,11 +122,12 @@ def _distill(
 ) -> None:
     if ctx.invoked_subcommand is None:
         _stage_command("distill")(profile, settings, store, tracking_uri)
-    elif any(_was_given(ctx, name) for name in ctx.params):
+    elif any(was_given(ctx, name) for name in ctx.params):
         raise UsageError(f"distill {ctx.invoked_subcommand}: give its options after it")
 
 
-def _was_given(ctx: typer.Context, option: str) -> bool:
+def was_given(ctx: typer.Context, option: str) -> bool:
+    """On the command line itself, not by an environment variable."""
     source = ctx.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -15,7 +15,7 @@ The values come from a TOML file, by default ``~/.config/roomseg.toml``; what it
     [pods.teacher]                  # one stage
     gpus = 4
 
-    [quota]                         # what the namespace may use at a time; --plan and --submit warn of it
+    [quota]                         # what the namespace may use at a time; --plan and --submit warn of what waits
     gpus = 4
 
     [quota.pools.a100]              # and which nodes there are
@@ -51,6 +51,18 @@ def _something(text: str) -> str:
     return text
 
 
+def _cores(text: str) -> str:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?m?", text, re.ASCII):
+        raise ValueError(f"got {text!r}; expected cores, such as 8, 0.5 or 500m")
+    return _something(text)
+
+
+def _whole_bytes(text: str) -> str:
+    if not re.fullmatch(r"[0-9]+(Ki|[MGTP]i?)?", text, re.ASCII):
+        raise ValueError(f"got {text!r}; expected a whole number of bytes, Mi, Gi or the like, such as 16Gi or 1536Mi")
+    return _something(text)
+
+
 def _image(name: str) -> str:
     if not re.fullmatch(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", name, re.ASCII):
         raise ValueError(f"got {name!r}; expected an image, such as registry.example.org/train@sha256:(64 hex digits)")
@@ -63,6 +75,8 @@ Quantity = Annotated[  # such as 500m, 8 and 16Gi
     Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTP]i?)?$"),
     AfterValidator(_something),
 ]
+Cores = Annotated[str, AfterValidator(_cores)]  # of a pod: less than Kubernetes takes, as KFP does
+WholeBytes = Annotated[str, AfterValidator(_whole_bytes)]
 LabelKey = Annotated[
     str,
     Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"),
@@ -115,6 +129,15 @@ class Toleration(Section):
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
+    @model_validator(mode="after")
+    def _kubernetes_takes_it(self) -> Self:
+        """Which it would only say when it makes the pod."""
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("operator Equal without a key; give the taint's key, or operator Exists")
+        if self.operator == "Exists" and self.value:
+            raise ValueError(f"operator Exists with the value {self.value!r}; leave it out, or give operator Equal")
+        return self
+
 
 class SecretEnv(Section):
     name: Name  # of a Secret in the run's namespace
@@ -124,8 +147,8 @@ class SecretEnv(Section):
 class Pod(Section):
     """The pod of a stage. Requests equal limits: what a stage was measured with is what it gets."""
 
-    cpu: Quantity = "4"
-    memory: Quantity = "16Gi"
+    cpu: Cores = "4"
+    memory: WholeBytes = "16Gi"
     gpus: Count = 0
     nodes: Positive = 1  # of a training stage; several: a TrainJob of so many such pods
     runtime: Name = "torch-distributed"  # ClusterTrainingRuntime of the TrainJob

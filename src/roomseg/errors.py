@@ -1,5 +1,6 @@
 """The errors that a user may see: one line, what was got, what was expected, what to do."""
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,18 +48,26 @@ def out_of_memory(where: str) -> str:
     return f"out of {where} memory; take a machine with more, in a cluster give the stage more `memory`"
 
 
-@contextmanager
-def told_when_memory_runs_out(message: Callable[[str], str]) -> Iterator[None]:
-    """Raises ``UserError`` with ``message("CPU")`` or ``message("GPU")`` where memory runs out, so that it is one line.
+def full_memory(error: Exception) -> str:
+    """Which memory the error says is full: CPU, GPU, or "" for another error.
 
     numpy, numba and Python have a type for it, and torch for its own allocator of GPU memory; else there is the text.
     """
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    refused = isinstance(error, OSError) and error.errno == errno.ENOMEM  # the system, a file mapped into memory
+    if refused or isinstance(error, MemoryError) or any(words in text for words in _CPU_IS_FULL):
+        return "CPU"
+    if type(error).__name__ == "OutOfMemoryError" or any(words in text for words in _GPU_IS_FULL):
+        return "GPU"
+    return ""
+
+
+@contextmanager
+def told_when_memory_runs_out(message: Callable[[str], str]) -> Iterator[None]:
+    """Raises ``UserError`` with ``message("CPU")`` or ``message("GPU")`` where memory runs out: one line."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if isinstance(error, MemoryError) or any(words in text for words in _CPU_IS_FULL):
-            raise UserError(message("CPU")) from error
-        if type(error).__name__ == "OutOfMemoryError" or any(words in text for words in _GPU_IS_FULL):
-            raise UserError(message("GPU")) from error
+        if where := full_memory(error):
+            raise UserError(message(where)) from error
         raise

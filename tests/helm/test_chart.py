@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from roomseg.cluster import ClusterConfig
 from roomseg.runtime.doctor.kubeflow import NEEDED, NEEDED_BY_TRAIN_JOBS, Right
 from roomseg.runtime.train_job import JOBSET_NAME, train_job
 
@@ -213,6 +216,37 @@ def as_cel(expression: str, labels: dict[str, str] | None) -> bool:
     for cel, python in {**words, "&&": "and", "||": "or", ".startsWith(": ".startswith("}.items():
         expression = expression.replace(cel, python)
     return eval(expression, {"__builtins__": {}}, {"labels": labels})
+
+
+def test_a_served_model_comes_from_an_mlflow_that_is_there():
+    def tracking_uri(values: dict[str, Any]) -> str:
+        (container,) = named(render(values), "InferenceService", "roomseg")["spec"]["predictor"]["containers"]
+        return {each["name"]: each.get("value") for each in container["env"]}["MLFLOW_TRACKING_URI"]
+
+    elsewhere = {"enabled": True, "trackingUri": "https://mlflow.example.org"}
+    assert tracking_uri({"serving": {"enabled": True}}) == "http://roomseg-mlflow:5000"
+    assert tracking_uri({"serving": elsewhere, "mlflow": {"enabled": False}}) == "https://mlflow.example.org"
+    with pytest.raises(helm_python.HelmError, match=r"serving\.trackingUri"):
+        render({"serving": {"enabled": True}, "mlflow": {"enabled": False}})
+
+
+def test_mlflow_answers_under_every_name_of_its_service():
+    (container,) = named(render({}), "Deployment", "roomseg-mlflow")["spec"]["template"]["spec"]["containers"]
+    (told,) = re.findall("--allowed-hosts '([^']*)'", container["args"][0])
+    for end in ("", ".perception", ".perception.svc", ".perception.svc.cluster.local"):
+        assert f"roomseg-mlflow{end}:5000" in told.split(","), told
+    assert {"localhost:5000", "127.0.0.1:5000"} < set(told.split(","))
+
+
+@pytest.mark.parametrize("values", [*VALUES.values(), {"s3": {"endpoint": "https://s3.example.org"}}])
+def test_the_notes_hold_a_cluster_file_that_is_taken(values):
+    with helm_python.Chart.load(CHART) as chart:
+        rendered = chart.render(values, name="roomseg", namespace="perception")
+    (notes,) = (text for path, text in rendered.items() if path.endswith("NOTES.txt"))
+    table = [line for line in notes.splitlines() if re.match(r"  (\[pods|secrets|env)", line)]
+    pods = ClusterConfig.model_validate(tomllib.loads("\n".join(table))).pods
+    assert set(pods) <= {"all"}
+    assert ("env" in pods.get("all", {})) == ("s3.example.org" in notes or "object-store" in notes)
 
 
 def test_the_model_server_has_as_many_threads_as_cores():

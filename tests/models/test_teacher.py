@@ -190,6 +190,8 @@ def test_mistakes_are_told_in_one_line() -> None:
         load_rstrudel({"a": torch.zeros(1)}, n_heads=2, image_size=(64, 64))
     with pytest.raises(UserError, match="have width 128, which n_heads 3 does not divide"):
         load_rstrudel(state, n_heads=3, image_size=(64, 128))
+    with pytest.raises(UserError, match="which n_heads 0 does not divide"):
+        load_rstrudel(state, n_heads=0, image_size=(64, 128))
     less = {name: value for name, value in state.items() if name != "decoder.proj_patch"}
     with pytest.raises(UserError, match=r"has no decoder\.proj_patch"):
         load_rstrudel(less, n_heads=2, image_size=(64, 128))

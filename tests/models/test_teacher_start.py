@@ -263,6 +263,7 @@ def test_the_encoder_of_a_segmenter_checkpoint_alone(published: Teacher, tmp_pat
         ),
         ("micro", 5, "mask", ("- 64\n  - 64", "- 64\n  - 96"), r"pos_embed is \(1, 17, 128\), expected \(1, 25, 128\)"),
         ("micro", 5, "mask", ("deit", "bgr"), "net_kwargs lacks or misstates 'bgr'"),
+        ("micro", 5, "mask", ("- 64\n  - 64", "- 64\n  - .inf"), "net_kwargs lacks or misstates cannot convert float"),
         ("micro", 5, "mask", ("  n_cls: 5\n", ""), "net_kwargs lacks or misstates 'n_cls'"),
         ("test_vit", 5, "mask", ("", ""), "expected teacher.backbone to be one of its sizes"),
         ("micro", 5, "mask", ("net_kwargs", "args"), "expected a mapping net_kwargs"),
@@ -277,6 +278,13 @@ def test_a_segmenter_checkpoint_that_does_not_fit(
     with pytest.raises(UserError, match=message) as caught:
         start_from_segmenter(teacher, *files, with_decoder=True)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sound_variant_file_of_another_network_is_not_called_damaged(published: Teacher, tmp_path: Path) -> None:
+    checkpoint, variant = save_segmenter(published, tmp_path, VARIANT)
+    with pytest.raises(UserError) as caught:
+        start_from_segmenter(build_teacher("micro", 30, image_size=SIZE), checkpoint, variant, with_decoder=True)
+    assert str(caught.value).startswith(f"{variant}: teacher.start: it has 5 classes, expected 30")
 
 
 def test_the_golden_weights_as_a_checkpoint_of_another_depth(tmp_path: Path) -> None:
@@ -310,7 +318,9 @@ def test_files_that_are_no_weights(tmp_path: Path, small_vit: Any) -> None:
         (tmp_path / name).write_bytes(b"")
         told(name, "is no (checkpoint|npz file|readable safetensors)")
     torch.save({"model": {"a": torch.ones(1)}, "args": Thing()}, tmp_path / "code.pth")
-    told("code.pth", "holds pickled objects; expected tensors and plain values only")
+    told(
+        "code.pth", rf"holds pickled objects; expected tensors and plain values only \(it holds a {__name__}\.Thing\)$"
+    )
     torch.save([1, 2], tmp_path / "list.pth")
     told("list.pth", "holds no state dict")
     np.savez(tmp_path / "code.npz", cls=np.array([Thing()], dtype=object))
@@ -328,6 +338,9 @@ def test_weights_of_another_size(tmp_path: Path, small_vit: Any) -> None:
     with pytest.raises(UserError, match=r"pos_embed is \(1, 197, 128\), expected \(1, 197, 192\)"):
         start_from_vit(build_teacher("tiny", 3, image_size=SIZE), path)
     with pytest.raises(UserError, match=r"vit.safetensors: .*expected"):
+        start_from_vit(build_teacher("test_vit", 3, image_size=SIZE), path)
+    path = save_safetensors({"pos_embed": torch.ones(1)}, tmp_path)
+    with pytest.raises(UserError, match=r"vit.safetensors: these are not weights of this ViT: IndexError"):
         start_from_vit(build_teacher("test_vit", 3, image_size=SIZE), path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib import format as npy
+from safetensors.torch import save_file
 
 from roomseg.errors import UserError
 from roomseg.models.weight_files import load_torch, read_weights
@@ -120,3 +121,18 @@ def test_old_files_and_shared_tensors_are_read(tmp_path: Path) -> None:
     for zipped in (True, False):
         torch.save(state, tmp_path / "good.pth", _use_new_zipfile_serialization=zipped)
         assert torch.equal(read_weights(tmp_path / "good.pth")["b"], shared.view(2, 3).T)
+
+
+@pytest.mark.parametrize("before", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_what_wrappers_put_before_the_names_is_left_out(before: str, tmp_path: Path) -> None:
+    state = {f"{before}encoder.module.weight": torch.ones(2)}
+    torch.save({"state_dict": state}, tmp_path / "good.pth")
+    save_file(state, tmp_path / "good.safetensors")
+    for name in ("good.pth", "good.safetensors"):
+        assert list(read_weights(tmp_path / name)) == ["encoder.module.weight"]
+
+
+def test_names_that_are_none_are_refused(tmp_path: Path) -> None:
+    torch.save({3: torch.ones(2)}, tmp_path / "numbers.pth")
+    with pytest.raises(UserError, match=r"numbers\.pth holds no state dict"):
+        read_weights(tmp_path / "numbers.pth")

@@ -94,6 +94,32 @@ def test_a_full_disk_is_one_line(tmp_path: Path, run_python: RunPython) -> None:
     assert ended.stdout == f"UserError disk full at {tmp_path}: free space or choose another --store\n", ended.stderr
 
 
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_passed_over(tmp_path: Path, run_python: RunPython) -> None:
+    """Else the training would begin anew, and its next save remove what was there."""
+    ended = run_python(
+        """
+        import pathlib, resource, sys, torch
+        from roomseg.models import weight_files  # now, while there is room for it
+        from roomseg.runtime.checkpoints import StoreCheckpoints
+        from roomseg.runtime.storage import DirectoryStore
+
+        folder = pathlib.Path(sys.argv[1])
+        checkpoints = StoreCheckpoints(DirectoryStore(folder), "t", "f", folder / "scratch", print)
+        checkpoints.save(1, {"w": torch.ones(100 << 20, dtype=torch.uint8)})
+        used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (50 << 20), resource.RLIM_INFINITY))
+        try:
+            checkpoints.latest()
+        except MemoryError:
+            print("no room")
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(checkpoints.latest()[0])
+        """,
+        str(tmp_path),
+    )
+    assert ended.stdout == "no room\n1\n", ended.stderr
+
+
 def test_the_newest_two_are_kept(checkpoints: StoreCheckpoints, store: Store) -> None:
     for step in (1, 20, 300, 1234):
         checkpoints.save(step, state_at(step))

@@ -14,7 +14,7 @@ import yaml
 
 from tests.submission.server import TOKEN, KfpServer
 from tests.submission.test_submit import IMAGES
-from tests.test_pipeline import run_pipeline
+from tests.test_pipeline import NO_CLUSTER, run_pipeline
 
 
 def kubeconfig(path: Path, **tables: Any) -> str:
@@ -57,6 +57,26 @@ def test_several_kubeconfigs_are_merged_and_those_that_are_not_there_left_out(se
     done = submit("--kubeconfig", os.pathsep.join([one, "/nowhere/config", two]), "--kube-context", "mine")
     assert done.returncode == 0, done.stderr
     assert [run["display_name"] for run in server.runs] == ["mine"]
+
+
+def test_a_kubeconfig_that_is_named_wins_over_the_address_in_the_clusters_file(tmp_path):
+    cluster = tmp_path / "cluster.toml"
+    cluster.write_text('[kfp]\nhost = "https://kfp.example.org"\n')
+    done = submit("--cluster", str(cluster), "--kubeconfig", "mine.yaml", "--dry-run")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "server     that of mine.yaml"), done.stderr
+
+
+def test_an_address_in_the_clusters_file_wins_over_the_kubeconfig_that_every_program_sees(tmp_path, monkeypatch):
+    cluster = tmp_path / "cluster.toml"
+    cluster.write_text('[kfp]\nhost = "https://kfp.example.org"\n')
+    monkeypatch.setitem(NO_CLUSTER, "KUBECONFIG", "everybodys.yaml")
+    done = submit("--cluster", str(cluster), "--dry-run")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "server     https://kfp.example.org"), done.stderr
+
+
+def test_two_ways_to_the_server_are_one_too_many():
+    code, line = told("--host", "https://kfp.example.org", "--kubeconfig", "mine.yaml")
+    assert (code, line.startswith("error: --host and --kubeconfig are two ways to one server")) == (2, True), line
 
 
 KEY = "key-of-the-user"

@@ -25,14 +25,25 @@ def doctor(
     namespace: Annotated[str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the runs.")] = None,
     token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token of the KFP API.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(envvar="KUBECONFIG", help="To look into the cluster.")] = None,
+    kube_context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
+    service_account: Annotated[
+        str | None, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="Service account of the pods, whose rights matter.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of {state, check, found, remedy}.")] = False,
 ) -> None:
     """Try what a pipeline needs: store, MLflow, KFP, images, GPU, memory, disk. Ends with 1 if something fails."""
     from roomseg.runtime.doctor import kubeflow, machine, registry, services
     from roomseg.runtime.doctor.lines import run_checks
 
-    said = {"kfp": {"host": host, "namespace": namespace, "token": token, "kubeconfig": kubeconfig or None}}
-    cluster = read_cluster(cluster_file).changed(said)
+    said = {
+        "host": host,
+        "namespace": namespace,
+        "token": token,
+        "kubeconfig": kubeconfig or None,
+        "kube_context": kube_context,
+        "service_account": service_account,
+    }
+    cluster = read_cluster(cluster_file).changed({"kfp": said})
     lines = run_checks(
         {
             "store": lambda: services.store(store),

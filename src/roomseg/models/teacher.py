@@ -137,7 +137,7 @@ def load_rstrudel(state: Mapping[str, Tensor], n_heads: int, image_size: Sizes) 
     weights = without_imagenet_head(state)
     linear = "decoder.head.weight" in weights
     width, _, patch, _ = _shape(weights, "encoder.patch_embed.proj.weight", 4)
-    if width % n_heads:
+    if n_heads < 1 or width % n_heads:
         raise UserError(f"these weights have width {width}, which n_heads {n_heads} does not divide")
     classes = _shape(weights, "decoder.head.weight", 2)[0] if linear else _shape(weights, "decoder.cls_emb", 3)[1]
     layers = len({name.split(".")[2] for name in weights if name.startswith("encoder.blocks.")})

@@ -89,7 +89,9 @@ def start_from_segmenter(teacher: Teacher, checkpoint: Path, variant: Path, with
         normalization = NORMALIZATIONS[net["normalization"]]
         rows, columns = (-(-int(n) // encoder.patch) for n in net["image_size"])
         distilled = bool(net["distilled"])
-    except (KeyError, TypeError, ValueError) as error:
+    except UserError as error:  # a ValueError, too
+        raise UserError(f"{variant}: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{variant} is no variant file of Segmenter: net_kwargs lacks or misstates {error}") from None
     weights = without_imagenet_head(read_weights(checkpoint))
     if distilled:

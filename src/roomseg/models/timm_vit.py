@@ -61,7 +61,7 @@ class TimmVit(nn.Module):
         convert = importlib.import_module(type(self.vit).__module__).checkpoint_filter_fn
         try:
             weights = convert(dict(state), self.vit)
-        except (KeyError, RuntimeError, AttributeError, AssertionError) as error:
+        except (LookupError, RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
             detail = " ".join(str(error).split())[:200]
             raise UserError(f"these are not weights of this ViT: {type(error).__name__} {detail}") from None
         load_weights(self.vit, {name: value for name, value in weights.items() if not name.startswith(UNUSED)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,16 +21,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from roomseg.errors import UserError
+from roomseg.errors import UserError, full_memory
 from roomseg.npz import array_sizes, read_arrays
 
 MAX_VARIANT_BYTES = 16_384  # YAML of brackets alone takes minutes to read
 _OF_THE_ENCODER = ("embedding/", "cls", "Transformer/")  # names of Flax; a head or an optimizer is not read
+_WRAPPED = r"^(module\.|_orig_mod\.)+"  # by DistributedDataParallel and torch.compile
 _LARGEST_RATIO = 8  # of arrays to the file that they are packed in; weights do not pack well
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name; of a training's ``.pth`` those under "model" or "state_dict" alone."""
+    """Tensors by name, without what wrappers put before it; of a training's ``.pth`` "model" or "state_dict" alone."""
+    return {re.sub(_WRAPPED, "", name): value for name, value in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -41,7 +47,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU, where it is tensors and plain values and no larger than its file."""
+    """What ``torch.save`` wrote, on the CPU, where it is tensors and plain values and no larger than its file.
+
+    Raises ``UserError`` for another file, ``MemoryError`` where there is no room for this one.
+    """
     try:
         _check_size(path)
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -49,8 +58,10 @@ def load_torch(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         what = "holds pickled objects" if zipfile.is_zipfile(path) else "is no checkpoint of torch.save"
-        raise UserError(f"{path} {what}; expected tensors and plain values only ({_one_line(error)})") from None
+        raise UserError(f"{path} {what}; expected tensors and plain values only{_forbidden(error)}") from None
     except Exception as error:  # of many kinds: torch has no list of them
+        if full_memory(error):  # which says nothing about the file
+            raise MemoryError(f"{path} does not fit into memory") from error
         raise UserError(f"{path} is no checkpoint of torch.save: {_one_line(error)}") from None
 
 
@@ -96,7 +107,10 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     for name in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    plain = isinstance(loaded, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    )
+    if not plain:
         raise UserError(f"{path} holds no state dict; expected names and tensors, plainly or under 'model'")
     most = path.stat().st_size
     for name, value in loaded.items():
@@ -156,6 +170,12 @@ def _attention_pairs(target: str, arrays: Mapping[str, np.ndarray], source: str)
 def _norm_pairs(target: str, arrays: Mapping[str, np.ndarray], source: str) -> Iterator[tuple[str, np.ndarray]]:
     yield f"{target}.weight", arrays[f"{source}/scale"]
     yield f"{target}.bias", arrays[f"{source}/bias"]
+
+
+def _forbidden(error: pickle.UnpicklingError) -> str:
+    """What the file would have called. All that torch says is longer, and tells how to load the file nevertheless."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f" (it holds a {named[1]})" if named else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -301,3 +301,13 @@ def test_the_command(tmp_path, server):
     assert done.exit_code == 1
     found = {line["check"]: line for line in json.loads(done.stdout)}
     assert (found["store"]["state"], found["KFP"]["state"], found["cluster"]["state"]) == ("OK", "FAIL", "WARN")
+
+
+def test_the_command_asks_for_the_account_that_submit_gives_the_pods(tmp_path, server, kubeconfig):
+    allow(server)
+    asked = ["--kubeconfig", kubeconfig, "--kube-context", "x", "--namespace", "team"]
+    arguments = ["doctor", "--store", str(tmp_path / "store"), "--cluster", "/dev/null", *asked, "--json"]
+    done = CliRunner().invoke(app, arguments, env={"KFP_SERVICE_ACCOUNT": "trainer", "KFP_HOST": "", "KFP_TOKEN": ""})
+    (rights,) = (line for line in json.loads(done.stdout) if line["check"] == "rights")
+    assert rights["state"] == "OK"
+    assert rights["found"].startswith("system:serviceaccount:team:trainer may")

@@ -49,7 +49,11 @@ class Journal:
 
 def _figures_in(store: Store, key: str) -> list[Figure]:
     try:
-        rows = json.loads(store.get_bytes(key))
+        text = store.get_bytes(key)
+    except MissingKey:  # removed since it was listed; any other failure of the store is none of the figures'
+        return []
+    try:
+        rows = json.loads(text)
         return [Figure(str(name), float(value), int(at_ms), int(step)) for name, value, at_ms, step in rows]
-    except (MissingKey, ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return []

@@ -41,7 +41,7 @@ def load_model(path: Path) -> LoadedModel:
         card = _read_card(path / CARD)
         return _loaded(card, read_weights(path / WEIGHTS), path / WEIGHTS, str(path))
     if path.is_file() and path.suffix in CHECKPOINT_SUFFIXES:
-        state = _plain(read_weights(path))
+        state = read_weights(path)
         return _loaded(published_card(state, path), state, path, str(path))
     what = "is not there" if not path.exists() else "is no model"
     raise UserError(
@@ -92,11 +92,6 @@ def published_card(state: Mapping[str, Tensor], path: Path) -> NetworkCard:
 def _blocks(state: Mapping[str, Tensor], stage: int) -> int:
     prefix = f"encoder.patch_embed.layers.{stage}.blocks."
     return 1 + max(int(name.removeprefix(prefix).split(".")[0]) for name in state if name.startswith(prefix))
-
-
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefix that training on several GPUs leaves."""
-    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _read_card(path: Path) -> NetworkCard:
