@@ -5,6 +5,7 @@ from __future__ import annotations
 from roomseg.cluster import TASKS, ClusterConfig, Pod
 from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig
+from roomseg.errors import without_logins
 from submission.tracking import VARIABLE, doubt
 
 COLUMNS = ("task", "pods", "cpu", "memory", "GPUs", "scratch", "/dev/shm", "retries", "node", "secrets")
@@ -21,7 +22,7 @@ def describe_submission(
         "run": run_name,
         "account": kfp.service_account or "the server's default",
         "store": store,
-        "MLflow": doubt(cluster, tracking_uri) or tracking_uri or f"{VARIABLE} of the pods",
+        "MLflow": doubt(cluster, tracking_uri) or without_logins(tracking_uri) or f"{VARIABLE} of the pods",
         "render": cluster.images.render,
         "train": cluster.images.train,
     }

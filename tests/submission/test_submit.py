@@ -142,6 +142,12 @@ def test_what_the_cluster_cannot_hold_is_told_before_it_is_sent(server, tmp_path
         assert "warning: distill will fail: its 2 nodes have 2 processes, which cannot share" in done.stderr
 
 
+def test_a_dry_run_shows_no_login(server):
+    told = submit(server, "--dry-run", "--tracking-uri", "https://me:pa/ss@mlflow.example.org/x").stdout
+    assert "https://mlflow.example.org/x" in told
+    assert "pa/ss" not in told
+
+
 def test_a_dry_run_counts_what_is_trained_to_be_compared(server):
     more = ("--set", 'evaluate.baselines=["unet3d"]', "--set", 'evaluate.ablations=["no_skip","ce_only"]')
     told = submit(server, "--token", TOKEN, "--dry-run", *more).stdout
