@@ -12,6 +12,8 @@ from roomseg.errors import UserError, one_line, out_of_memory, told_when_memory_
         ("http://ann:hush@host/x and s3://a:b@c", "http://host/x and s3://c"),
         ("postgresql+psycopg2://ann:hu/sh@1@db:5432/runs refuses", "postgresql+psycopg2://db:5432/runs refuses"),
         ("http://host:5000/@x has a port", "http://host:5000/@x has a port"),
+        ("mysql://db/runs?user=ann&password=hu/sh&x=1 is away", "mysql://db/runs?user=ann&password=...&x=1 is away"),
+        ("https://b/k?X-Amz-Security-Token=hush&n=2", "https://b/k?X-Amz-Security-Token=...&n=2"),
         ("mail ann@host stays, http://host/@x too", "mail ann@host stays, http://host/@x too"),
     ],
 )

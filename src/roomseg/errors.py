@@ -10,6 +10,7 @@ _CPU_IS_FULL = ("DefaultCPUAllocator", "std::bad_alloc")
 _GPU_IS_FULL = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")  # of CUDA's libraries, beside torch's allocator
 # User name and password in a URL. Passwords of databases may have / and @; what only looks like one is a port.
 _LOGIN = re.compile(r"(?<=://)(?:[^/\s:]*:(?!\d+/)\S*|[^/\s]*)@")
+_QUERIED = re.compile(r"(?<=[?&])([^=&\s]*(?:password|secret|token|signature)=)[^&\s]+", re.IGNORECASE)
 
 
 def one_line(text: str) -> str:
@@ -19,8 +20,8 @@ def one_line(text: str) -> str:
 
 
 def without_logins(text: str) -> str:
-    """Without the user names and passwords of URLs in it."""
-    return _LOGIN.sub("", text)
+    """Without the user names and passwords of URLs in it, those in their queries too."""
+    return _QUERIED.sub(r"\1...", _LOGIN.sub("", text))
 
 
 def first_line(error: Exception) -> str:

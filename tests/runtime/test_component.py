@@ -69,6 +69,13 @@ def test_manifests_go_in_and_out(ports, monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", [".", "..", "..."])
+def test_a_run_of_dots_has_a_folder_below_runs(name, tmp_path):
+    component.finish_run(str(tmp_path / "store"), name, "FAILED", "", str(tmp_path / "summary"))
+    (found,) = (tmp_path / "store").rglob("summary.json")
+    assert found == tmp_path / "store/runs" / name.replace(".", "%2E") / "summary.json"
+
+
 def test_the_summary_of_a_run_that_failed_at_once(tmp_path):
     component.finish_run(str(tmp_path / "store"), "a run/..", "FAILED", "no node\nhad room", str(tmp_path / "summary"))
     text = (tmp_path / "summary").read_text()

@@ -94,12 +94,12 @@ def longest_way(costs: Sequence[Cost]) -> float | None:
 def warnings(config: PipelineConfig, cluster: ClusterConfig) -> list[str]:
     """What of the cluster's file cannot hold the run."""
     found = []
-    need = rooms_gigabytes(config.render)
-    for task in ("teacher", "pretrain", "distill", "evaluate"):
-        pod = cluster.pod(task)
+    reads = dict.fromkeys(("teacher", "pretrain", "distill"), ("train", "val")) | {"evaluate": ("test",)}
+    for task, splits in reads.items():
+        pod, need = cluster.pod(task), rooms_gigabytes(config.render, *splits)
         if pod.cache_gb < need:
             holds = f"pods.{task}.scratch is {pod.scratch} and holds {pod.cache_gb:.1f} GB of the store"
-            found.append(f"{holds}, the rooms are {need:.1f} GB: raise it")
+            found.append(f"{holds}, its rooms are {need:.1f} GB: raise it")
     there, fan_out = shards(config.render), cluster.render
     if fan_out.shards > there:
         found.append(f"render.shards is {fan_out.shards}, but there are {there} shards of rooms: some pods are idle")

@@ -61,11 +61,15 @@ def voxels(size_m: Sequence[float], voxel_m: float, margin: int) -> float:
     return math.prod(_side(side, voxel_m, margin) for side in size_m)
 
 
-def rooms_gigabytes(render: RenderConfig) -> float:
-    """Rooms with one panorama, each voxel at the measured size; generated rooms by their area, too."""
+def rooms_gigabytes(render: RenderConfig, *splits: str) -> float:
+    """Rooms with one panorama, of all splits unless some are named.
+
+    Each voxel has the measured size; generated rooms go by their area, too.
+    """
     finer = (paper().render.voxel_m / render.voxel_m) ** 3
     area = (sum(render.room_size_m) / sum(paper().render.room_size_m)) ** 2 if render.source == "generated" else 1.0
-    return sum(render.rooms.values()) * MEASURED["room_mb"].value * finer * area / 1000
+    rooms = sum(number for split, number in render.rooms.items() if split in (splits or render.rooms))
+    return rooms * MEASURED["room_mb"].value * finer * area / 1000
 
 
 def shards(render: RenderConfig, *splits: str) -> int:

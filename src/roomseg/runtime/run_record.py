@@ -88,7 +88,7 @@ def stage_notes(store: Store, folder: str) -> Iterator[Note | DamagedNote]:
 
 def summarise_run(store: Store, run_id: str, state: str, error: str) -> str:
     """Write ``runs/RUN/summary.json``; returns the same as Markdown. ``state`` and ``error`` are KFP's."""
-    found = list(stage_notes(store, quote(run_id, safe="")))
+    found = list(stage_notes(store, _name(run_id)))
     notes = sorted((each for each in found if isinstance(each, Note)), key=lambda note: (note.stage, note.manifest))
     damaged = [each for each in found if isinstance(each, DamagedNote)]
     summary = {"run": run_id, "state": state, "error": error, "stages": [note.model_dump() for note in notes]}
@@ -100,7 +100,13 @@ def summarise_run(store: Store, run_id: str, state: str, error: str) -> str:
 
 
 def _folder(run_id: str) -> str:
-    return f"runs/{quote(run_id, safe='')}"
+    return f"runs/{_name(run_id)}"
+
+
+def _name(run_id: str) -> str:
+    """Of one folder, whatever the run is called."""
+    name = quote(run_id, safe="")
+    return name if name.strip(".") else name.replace(".", "%2E")
 
 
 def _table(notes: list[Note], damaged: list[DamagedNote], store_url: str) -> list[str]:
