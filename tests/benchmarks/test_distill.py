@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,16 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.benchmarks.loading import load_benchmark
+
 VOXEL_M, HEIGHT, CLASSES = 0.16, 32, 30
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-        import distill
-
-        return distill
+    return load_benchmark("distill")
 
 
 @pytest.fixture(scope="module")

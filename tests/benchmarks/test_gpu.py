@@ -12,13 +12,12 @@ from types import ModuleType
 
 import pytest
 
+from tests.benchmarks.loading import load_benchmark
+
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    import gpu
-
-    return gpu
+def gpu() -> ModuleType:
+    return load_benchmark("gpu")
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,14 @@ from types import ModuleType
 import pytest
 import torch
 
+from tests.benchmarks.loading import load_benchmark
+
 SIDE = 64
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-        import models
-
-        return models
+    return load_benchmark("models")
 
 
 def test_a_student_is_compared_and_timed(benchmark: ModuleType) -> None:

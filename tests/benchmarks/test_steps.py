@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from roomseg.planning.measured import BACKBONES, NETWORKS
+from tests.benchmarks.loading import load_benchmark
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-        import steps
-
-        return steps
+    return load_benchmark("steps")
 
 
 def test_rows_are_held_against_the_first(benchmark: ModuleType) -> None:

@@ -13,6 +13,7 @@ from roomseg.data import index
 from roomseg.data.check import check_rooms, damage
 from roomseg.data.dataset import find_room, open_rooms
 from roomseg.runtime.artifacts import StoreArtifactReader, open_render
+from tests.benchmarks.loading import load_benchmark
 
 ROOMS, ROOMS_PER_SHARD = 2000, 64
 SHARDS = -(-ROOMS // ROOMS_PER_SHARD)
@@ -20,11 +21,7 @@ SHARDS = -(-ROOMS // ROOMS_PER_SHARD)
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-        import store
-
-        return store
+    return load_benchmark("store")
 
 
 @pytest.fixture(scope="module")
