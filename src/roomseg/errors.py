@@ -15,13 +15,14 @@ _QUERIED = re.compile(r"(?<=[?&])([^=&\s]*(?:password|secret|token|signature)=)[
 
 def one_line(text: str) -> str:
     """A text that may quote files and servers, as one line that a terminal only shows, without passwords of URLs."""
-    line = without_logins("".join(letter if letter.isprintable() else " " for letter in text))
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    line = _QUERIED.sub(r"\1...", without_logins(line))
     return line if len(line) <= _START + _END else f"{line[:_START]} ... {line[-_END:]}"
 
 
 def without_logins(text: str) -> str:
-    """Without the user names and passwords of URLs in it, those in their queries too."""
-    return _QUERIED.sub(r"\1...", _LOGIN.sub("", text))
+    """Without the user names and passwords before the hosts of URLs in it."""
+    return _LOGIN.sub("", text)
 
 
 def first_line(error: Exception) -> str:

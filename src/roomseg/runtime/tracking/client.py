@@ -120,7 +120,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     """MLflow's failures, and those of the database below it, as ``UserError``."""
     from mlflow.exceptions import MlflowException
 
-    where = f"MLflow at {without_logins(uri)}"
+    where = f"MLflow at {uri}"
     try:
         yield
     except MlflowException as error:
@@ -172,7 +172,7 @@ def _check_answers(uri: str, attempts: int, pause_s: float = 2.0) -> None:
             reason = f"{error.code} {error.reason}"
         except (OSError, ValueError) as error:
             reason = str(getattr(error, "reason", error))
-    raise Unreachable(f"MLflow at {without_logins(uri)} does not answer ({reason}): {_REMEDY}")
+    raise Unreachable(f"MLflow at {uri} does not answer ({reason}): {_REMEDY}")
 
 
 def _check_writable(uri: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from roomseg.errors import UserError, first_line, one_line, without_logins
+from roomseg.errors import UserError, first_line, one_line
 from roomseg.runtime.tracking.client import (
     Unreachable,
     check_reachable,
@@ -219,9 +219,7 @@ class _Nobody:
         self._uri = uri
 
     def __getattr__(self, name: str) -> Any:
-        raise UserError(
-            f"MLflow at {without_logins(self._uri)} did not answer: start it and run the same command again"
-        )
+        raise UserError(f"MLflow at {self._uri} did not answer: start it and run the same command again")
 
 
 def _end_parent(linked: _Link, parent_id: str) -> None:
