@@ -26,9 +26,8 @@ from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig, override
 from roomseg.errors import UsageError, UserError
 from roomseg.models.backbones import check_backbone
-from roomseg.planning.capacity import shortages
 from roomseg.planning.estimate import describe as describe_plan
-from roomseg.planning.teams import unshared
+from roomseg.planning.estimate import hindrances
 from roomseg.profiles import profile as profile_of
 from roomseg.runtime.storage import split_store_url
 from submission.client import Kfp
@@ -309,7 +308,7 @@ def main(
         compile_to(compile_, config, cluster, store, tracking_uri)
         return typer.echo(f"wrote {compile_}")
     check_submission(cluster, store, tracking_uri, allow_tags)
-    for text in (*unshared(config, cluster), *shortages(config, cluster)):
+    for text in hindrances(config, cluster):
         typer.echo(f"warning: {text}", err=True)
     run_name = cluster.kfp.run_name or f"{config.profile}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if dry_run:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from roomseg.cluster import TASKS, ClusterConfig, Pod
 from roomseg.comparisons import comparisons
 from roomseg.config import SECTIONS, PipelineConfig
-from roomseg.errors import without_logins
+from roomseg.errors import one_line
+from roomseg.figures import aligned
 from submission.tracking import VARIABLE, doubt
 
 COLUMNS = ("task", "pods", "cpu", "memory", "GPUs", "scratch", "/dev/shm", "retries", "node", "secrets")
@@ -22,12 +23,12 @@ def describe_submission(
         "run": run_name,
         "account": kfp.service_account or "the server's default",
         "store": store,
-        "MLflow": doubt(cluster, tracking_uri) or without_logins(tracking_uri) or f"{VARIABLE} of the pods",
+        "MLflow": doubt(cluster, tracking_uri) or one_line(tracking_uri) or f"{VARIABLE} of the pods",
         "render": cluster.images.render,
         "train": cluster.images.train,
     }
     lines = [f"{name:<11}{value}" for name, value in facts.items()]
-    lines += ["", *_aligned([COLUMNS, *_pods(config, cluster)]), ""]
+    lines += ["", *aligned([COLUMNS, *_pods(config, cluster)]), ""]
     lines += [f"{name:<11}{config.section(name).model_dump_json()}" for name in SECTIONS]
     return "\n".join(lines)
 
@@ -56,8 +57,3 @@ def _row(pod: Pod) -> tuple[str, ...]:
         node or "-",
         secrets or "-",
     )
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

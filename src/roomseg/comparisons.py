@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from roomseg.config import BaselineName, PipelineConfig, Section
+from roomseg.config import BaselineName, NetworkName, PipelineConfig, PretrainConfig, Section
 from roomseg.errors import UsageError
 
 
@@ -56,6 +56,11 @@ def comparisons(config: PipelineConfig) -> dict[Comparison, Section]:
                 f"leave it out, or change {each.stage}"
             )
     return sections
+
+
+def network_of(section: Section, config: PipelineConfig) -> NetworkName:
+    """The 3D network that is trained with a section of ``comparisons``."""
+    return section.network if isinstance(section, PretrainConfig) else config.pretrain.network
 
 
 def title_of(stage: str, values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The form of all benchmarks' figures: those of ``benchmarks`` and those of ``roomseg bench``."""
+"""The form of figures: those of ``benchmarks`` and of ``roomseg bench``, and tables of plain text."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ class Row:
 def rows_as_json(rows: Sequence[Row]) -> str:
     """A list of {name, value, unit, peer, ratio}."""
     return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, the cells of a column under each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from roomseg.cluster import ClusterConfig, FanOut, quantity
-from roomseg.comparisons import comparisons
-from roomseg.config import PipelineConfig, PretrainConfig, RenderConfig
+from roomseg.cluster import TRAINING, ClusterConfig, FanOut, quantity
+from roomseg.comparisons import comparisons, network_of
+from roomseg.config import PipelineConfig, RenderConfig
+from roomseg.figures import aligned
 from roomseg.planning.capacity import shortages
 from roomseg.planning.measured import (
     BACKBONES,
@@ -39,6 +40,7 @@ class Cost:
 
     task: str
     stage: str
+    network: str  # of 3D
     hours: float | None
     gpu_hours: float | None
     core_hours: float | None  # on CPUs alone
@@ -51,13 +53,13 @@ class Cost:
 def estimate(config: PipelineConfig, cluster: ClusterConfig) -> list[Cost]:
     network = config.pretrain.network
     costs = {
-        stage: _cost(stage, stage, stage_work(stage, config), config, cluster, network)
+        stage: _cost(stage, stage, network, stage_work(stage, config), config, cluster)
         for stage in ("render", "teacher", "pretrain", "distill", "evaluate", "register")
     }
-    compared = []
-    for each, section in comparisons(config).items():
-        trained = section.network if isinstance(section, PretrainConfig) else network
-        compared.append(_cost(each.task, each.stage, compared_work(section, config), config, cluster, trained))
+    compared = [
+        _cost(each.task, each.stage, network_of(section, config), compared_work(section, config), config, cluster)
+        for each, section in comparisons(config).items()
+    ]
     last = [costs.pop("evaluate"), costs.pop("register")]
     return [*costs.values(), *compared, *last]
 
@@ -68,6 +70,7 @@ def total(costs: Sequence[Cost]) -> Cost:
     return Cost(
         task="all",
         stage="all",
+        network="-",
         hours=longest_way(costs),
         gpu_hours=_sum(cost.gpu_hours for cost in costs),
         core_hours=_sum(cost.core_hours for cost in costs),
@@ -105,22 +108,25 @@ def warnings(config: PipelineConfig, cluster: ClusterConfig) -> list[str]:
         found.append(f"render.shards is {fan_out.shards}, but there are {there} shards of rooms: some pods are idle")
     if fan_out.parallelism > fan_out.shards:
         found.append(f"render.parallelism is {fan_out.parallelism}, above render.shards {fan_out.shards}: lower it")
-    return [*found, *unshared(config, cluster), *shortages(config, cluster)]
+    return [*found, *hindrances(config, cluster)]
+
+
+def hindrances(config: PipelineConfig, cluster: ClusterConfig) -> list[str]:
+    """What would fail, never start, wait for others or be idle."""
+    return [*unshared(config, cluster), *shortages(config, cluster)]
 
 
 def describe(config: PipelineConfig, cluster: ClusterConfig) -> str:
     """The table, what it rests on, and the warnings."""
     costs = estimate(config, cluster)
     rows = [COLUMNS, *(_row(cost) for cost in [*costs, total(costs)])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ["", *_notes(config, costs), *_measured(), *_published()]
+    lines = [*aligned(rows), "", *_notes(config, costs), *_measured(), *_published()]
     lines += ["The demo as other settings are worked out, which leaves out reading, starting and what ran beside it:"]
     lines += [f"  {stage}: {seconds:.0f} s on {CORES} cores" for stage, seconds in demo_worked_out().items()]
     return "\n".join([*lines, *(f"warning: {text}" for text in warnings(config, cluster))])
 
 
-def _cost(task: str, stage: str, work: Work, config: PipelineConfig, cluster: ClusterConfig, network: str) -> Cost:
+def _cost(task: str, stage: str, network: str, work: Work, config: PipelineConfig, cluster: ClusterConfig) -> Cost:
     """Pods with GPUs use them as well as the published figures say, or where there are none not at all."""
     parts = cluster.render.shards if stage == "render" else 1
     pod = cluster.pod("render_part" if parts > 1 else stage)
@@ -135,6 +141,7 @@ def _cost(task: str, stage: str, work: Work, config: PipelineConfig, cluster: Cl
     return Cost(
         task,
         stage,
+        network,
         hours,
         hours * pod.gpus * at_once if pod.gpus and hours is not None else (None if pod.gpus else 0.0),
         core_hours,
@@ -166,8 +173,8 @@ def _figure(value: float | None) -> str:
 
 
 def _notes(config: PipelineConfig, costs: Sequence[Cost]) -> list[str]:
-    trained = [cost for cost in costs if cost.stage in ("teacher", "pretrain", "distill")]
-    sizes = {cost.task: checkpoint_gigabytes(cost.stage, config, _network(cost, config)) for cost in trained}
+    trained = [cost for cost in costs if cost.stage in TRAINING]
+    sizes = {cost.task: checkpoint_gigabytes(cost.stage, config, cost.network) for cost in trained}
     told = ", ".join(f"{task} {_figure(size)} GB" for task, size in sizes.items())
     return [
         "?: not known. Nothing has run on a GPU: hours on GPUs are worked out from the published figures below, and",
@@ -175,12 +182,6 @@ def _notes(config: PipelineConfig, costs: Sequence[Cost]) -> list[str]:
         "with one panorama each, without MLflow's own. While they train, checkpoints take more:",
         f"{told}. Requests of trainings: at most.",
     ]
-
-
-def _network(cost: Cost, config: PipelineConfig) -> str:
-    sections = {each.task: section for each, section in comparisons(config).items()}
-    section = sections.get(cost.task)
-    return section.network if isinstance(section, PretrainConfig) else config.pretrain.network
 
 
 def _measured() -> Iterator[str]:

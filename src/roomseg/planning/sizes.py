@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from roomseg.config import DistillConfig, PretrainConfig, RenderConfig, TeacherConfig
+from roomseg.config import DistillConfig, PipelineConfig, PretrainConfig, RenderConfig, TeacherConfig
 from roomseg.planning.measured import MEASURED, PANORAMA_HEIGHT, PATCH
 from roomseg.profiles import paper
 
 _ROOM_HEIGHT_M = 2.6
+
+Training = TeacherConfig | PretrainConfig | DistillConfig
 
 
 def blocks_of(render: RenderConfig, block: int) -> float:
@@ -28,6 +30,22 @@ def trained_blocks(pretrain: PretrainConfig, render: RenderConfig) -> float:
 def trained_panoramas(teacher: TeacherConfig, render: RenderConfig) -> int:
     """In all epochs, each of one panorama a room."""
     return render.train_rooms * teacher.epochs
+
+
+def trained_with(stage: str, config: PipelineConfig) -> Training:
+    """The section of a stage of ``cluster.TRAINING``."""
+    sections: dict[str, Training] = {
+        "teacher": config.teacher,
+        "pretrain": config.pretrain,
+        "distill": config.distill,
+    }
+    return sections[stage]
+
+
+def validations(section: Training) -> int:
+    if isinstance(section, DistillConfig):
+        return section.iterations // section.validate_every
+    return section.epochs // section.validate_every_epochs
 
 
 def viewpoints(distill: DistillConfig, render: RenderConfig) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from roomseg.cluster import TRAINING, ClusterConfig, Pod
 from roomseg.config import PipelineConfig
+from roomseg.planning.sizes import trained_with
 from roomseg.processes import that_share
 
 
@@ -14,13 +15,13 @@ def busy(stage: str, config: PipelineConfig, pod: Pod) -> int:
     there = max(1, pod.gpus) * pod.nodes
     if stage not in TRAINING:
         return 1
-    return there if pod.nodes > 1 else that_share(_batches(stage, config), there)
+    return there if pod.nodes > 1 else that_share(trained_with(stage, config).accumulate, there)
 
 
 def unshared(config: PipelineConfig, cluster: ClusterConfig) -> Iterator[str]:
     """Sentences on GPUs that would be idle, and on nodes that would fail."""
     for stage in TRAINING:
-        pod, batches = cluster.pod(stage), _batches(stage, config)
+        pod, batches = cluster.pod(stage), trained_with(stage, config).accumulate
         there, size = max(1, pod.gpus) * pod.nodes, busy(stage, config, pod)
         if batches % size:
             yield (
@@ -32,12 +33,3 @@ def unshared(config: PipelineConfig, cluster: ClusterConfig) -> Iterator[str]:
                 f"{stage} asks for {there} GPUs and uses {size}, for {stage}.accumulate is {batches}: "
                 f"--set {stage}.accumulate={there} or a multiple of it"
             )
-
-
-def _batches(stage: str, config: PipelineConfig) -> int:
-    """Of a step."""
-    return {
-        "teacher": config.teacher.accumulate,
-        "pretrain": config.pretrain.accumulate,
-        "distill": config.distill.accumulate,
-    }[stage]

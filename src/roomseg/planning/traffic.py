@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from roomseg.cluster import TRAINING
-from roomseg.comparisons import comparisons
-from roomseg.config import PipelineConfig, PretrainConfig
+from roomseg.comparisons import comparisons, network_of
+from roomseg.config import PipelineConfig
 from roomseg.planning.measured import (
     BACKBONES,
     EVALUATION_FILES,
@@ -23,12 +23,19 @@ from roomseg.planning.measured import (
     REQUESTS_A_STAGE,
     SAVE_S,
 )
-from roomseg.planning.sizes import panorama_share, room_voxels, rooms_gigabytes, shards, viewpoints
+from roomseg.planning.sizes import (
+    panorama_share,
+    room_voxels,
+    rooms_gigabytes,
+    shards,
+    trained_with,
+    validations,
+    viewpoints,
+)
 from roomseg.profiles import demo
 
 _BYTES = 4  # of a weight, and of each of the optimizer's figures for it
 _KEPT = 2  # checkpoints
-_INPUT_FILES = 2  # of a network: weights and card
 _NETWORK_FILES = 3  # weights, card and history; distill: the last weights and its views too
 _DISTILLED_FILES = 5
 _RENDER_FILES = 3  # index, audit, what was turned away
@@ -102,14 +109,14 @@ def _reads(stage: str, config: PipelineConfig, network: str) -> int:
         case "distill":
             return small + shards(render, "train", "val") * a_shard + a_teacher + a_student
         case "evaluate":
-            compared = sum(_reads_of(_trained_mb(section, config)) + small for section in comparisons(config).values())
+            networks = [network_of(section, config) for section in comparisons(config).values()]
+            compared = sum(_reads_of(_network_mb(network)) + small for network in networks)
             return small + shards(render, "test") * a_shard + a_teacher + 2 * a_student + compared
         case _:
             return small + a_student
 
 
-def _trained_mb(section: object, config: PipelineConfig) -> float:
-    network = section.network if isinstance(section, PretrainConfig) else config.pretrain.network
+def _network_mb(network: str) -> float:
     return NETWORKS[network].parameters * _BYTES / 1e6
 
 
@@ -125,18 +132,14 @@ def _requests_a_save(megabytes: float) -> int:
 
 def _saves(stage: str, config: PipelineConfig, seconds: float) -> float:
     """One at each validation, and between them where they are further apart than ``SAVE_S``."""
-    validations = {
-        "teacher": config.teacher.epochs // config.teacher.validate_every_epochs,
-        "pretrain": config.pretrain.epochs // config.pretrain.validate_every_epochs,
-        "distill": config.distill.iterations // config.distill.validate_every,
-    }[stage]
-    return max(validations, seconds / SAVE_S + validations / 2)
+    validated = validations(trained_with(stage, config))
+    return max(validated, seconds / SAVE_S + validated / 2)
 
 
 def _weights_mb(stage: str, config: PipelineConfig, network: str) -> float | None:
     """Of what the stage trains."""
     if stage != "teacher":
-        return NETWORKS[network].parameters * _BYTES / 1e6
+        return _network_mb(network)
     backbone = config.teacher.backbone
     known = {name: each.parameters for name, each in BACKBONES.items()} | {demo().teacher.backbone: MICRO_PARAMETERS}
     return known[backbone] * _BYTES / 1e6 if backbone in known else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
-from roomseg.comparisons import comparisons
+from roomseg.comparisons import comparisons, network_of
 from roomseg.config import (
     DistillConfig,
     PipelineConfig,
@@ -42,6 +42,7 @@ from roomseg.planning.sizes import (
     room_voxels,
     trained_blocks,
     trained_panoramas,
+    validations,
     viewpoints,
     voxels,
     window_patches,
@@ -121,14 +122,14 @@ def teacher_work(teacher: TeacherConfig, render: RenderConfig) -> Work:
     """Steps and validations by the patches that they see."""
     steps = trained_panoramas(teacher, render)
     window, whole = window_patches(teacher, render), panorama_patches(teacher, render)
-    validations = teacher.epochs // teacher.validate_every_epochs * render.val_rooms * render.panoramas_per_room
+    validated = validations(teacher) * render.val_rooms * render.panoramas_per_room
     gpu_s = None
     if teacher.backbone in VIT_SIZES:
         gpu_s = steps * _backbone_gpu_s(teacher.backbone, window)
-        gpu_s += validations * _backbone_gpu_s(teacher.backbone, whole) * _FORWARD
+        gpu_s += validated * _backbone_gpu_s(teacher.backbone, whole) * _FORWARD
     if (known := BACKBONES.get(teacher.backbone)) is not None:
-        core_s = (steps * known.step_core_s * window + validations * known.classes_core_s * whole) / PANORAMA_PATCHES
-        basis = f"{steps:,} panoramas by patches, {validations:,} more to validate"
+        core_s = (steps * known.step_core_s * window + validated * known.classes_core_s * whole) / PANORAMA_PATCHES
+        basis = f"{steps:,} panoramas by patches, {validated:,} more to validate"
         return Work(core_s, gpu_s, 1.0, basis + _not_reckoned(teacher, ("decoder",)))
     then = demo()
     if teacher.backbone != then.teacher.backbone:
@@ -140,12 +141,11 @@ def teacher_work(teacher: TeacherConfig, render: RenderConfig) -> Work:
 def pretrain_work(pretrain: PretrainConfig, render: RenderConfig) -> Work:
     """Steps by their blocks' voxels, validations by their rooms'."""
     blocks, network = trained_blocks(pretrain, render), NETWORKS[pretrain.network]
-    validations = pretrain.epochs // pretrain.validate_every_epochs
     steps = blocks * pretrain.block_voxels**3 / BLOCK_VOXELS
-    labelled = validations * render.val_rooms * room_voxels(render) / BLOCK_VOXELS
+    labelled = validations(pretrain) * render.val_rooms * room_voxels(render) / BLOCK_VOXELS
     core_s = steps * network.step_core_s + labelled * network.classes_core_s
     gpu_s = (steps + labelled * _FORWARD) * _block_gpu_s(pretrain.network)
-    basis = f"{blocks:,.0f} blocks of {pretrain.block_voxels}^3 by voxels, {validations} validations"
+    basis = f"{blocks:,.0f} blocks of {pretrain.block_voxels}^3 by voxels, {validations(pretrain)} validations"
     return Work(core_s, gpu_s, 1.0, basis + _not_reckoned(pretrain, ("compile",)))
 
 
@@ -156,12 +156,12 @@ def distill_work(
     alone = not distill.weight and not distill.feature_weight
     network, small = NETWORKS[pretrain.network], NETWORKS["T"]
     step = MEASURED["finetune_step" if alone else "distill_step"].value * network.step_core_s / small.step_core_s
-    rooms, validations = distill.iterations * distill.accumulate, distill.iterations // distill.validate_every
-    labelled = validations * render.val_rooms * room_voxels(render) / BLOCK_VOXELS
+    rooms = distill.iterations * distill.accumulate
+    labelled = validations(distill) * render.val_rooms * room_voxels(render) / BLOCK_VOXELS
     core_s = rooms * step * room_voxels(render) / voxels(DISTILL_ROOM_M, 0.04, 5) + labelled * network.classes_core_s
     steps = rooms * room_voxels(render) / BLOCK_VOXELS
     gpu_s = (steps + labelled * _FORWARD) * _block_gpu_s(pretrain.network)
-    basis = f"{rooms:,} rooms by voxels, {validations} validations"
+    basis = f"{rooms:,} rooms by voxels, {validations(distill)} validations"
     if (known := BACKBONES.get(teacher.backbone)) is not None and not alone:
         answers, patches = viewpoints(distill, render), panorama_patches(teacher, render)
         core_s += answers * known.classes_core_s * patches / PANORAMA_PATCHES
@@ -179,7 +179,8 @@ def evaluate_work(config: PipelineConfig) -> Work:
     """
     render, then = config.render, demo()
     share = render.test_rooms * room_voxels(render) / (then.render.test_rooms * room_voxels(then.render))
-    names = [*(each.network for each in _trained(config)), *[config.pretrain.network] * 3]  # untrained, pretrained, ...
+    names = [network_of(section, config) for section in comparisons(config).values()]
+    names += [config.pretrain.network] * 3  # untrained, pretrained, distilled
     names += [config.pretrain.network] * 8 * config.evaluate.average_symmetries
     labelled = render.test_rooms * room_voxels(render) / BLOCK_VOXELS
     more_s = sum(NETWORKS[name].classes_core_s for name in names) - 3 * NETWORKS[then.pretrain.network].classes_core_s
@@ -220,12 +221,6 @@ def _is_demo(stage: str, config: PipelineConfig) -> bool:
     }
     then = demo()
     return all(config.section(name) == then.section(name) for name in before[stage])
-
-
-def _trained(config: PipelineConfig) -> list[PretrainConfig]:
-    """Networks that are compared with the student, by the section that they are trained with."""
-    sections = comparisons(config).values()
-    return [each if isinstance(each, PretrainConfig) else config.pretrain for each in sections]
 
 
 def _block_gpu_s(network: str) -> float:
